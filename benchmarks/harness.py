@@ -1,0 +1,263 @@
+"""Measure servers: start one, load it with wrk, read from the system what CPU time that took."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+START_SECONDS = 10.0
+STOP_SECONDS = 5.0
+WARM_UP_REQUESTS = 200
+# Between two loads the server closes the connections of the first; that is no part of the second.
+SETTLE_SECONDS = 0.2
+
+
+class HarnessError(Exception):
+    """The measurement cannot be made, or would mean nothing."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A program in servers/: it takes a port, 0 for any free one, and prints the port it got."""
+
+    name: str
+    program: str
+    module: str = ""
+    """What must be importable for it to run, where that is not a matter of course."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked of every server, and the answer that it must give."""
+
+    path: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One server under one load for some seconds."""
+
+    server: str
+    connections: int
+    round: int
+    requests: int
+    seconds: float
+    cpu_seconds: float
+    p99_ms: float
+    errors: int
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of the server's CPU time for a request."""
+        return self.cpu_seconds / self.requests * 1e6
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The core of the server and the core of wrk; None for both where there is no choice."""
+
+    server: int | None
+    wrk: int | None
+
+    @classmethod
+    def choose(cls) -> Cores:
+        """Take the first two cores that this process may use."""
+        allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        return cls(allowed[0], allowed[1]) if len(allowed) > 1 else cls(None, None)
+
+
+def require_tools() -> None:
+    """Raise if this machine lacks what every measurement needs."""
+    if shutil.which("wrk") is None:
+        raise HarnessError("wrk is not installed (Debian: apt-get install wrk)")
+    if not Path("/proc/self/stat").exists():
+        raise HarnessError("no /proc to read CPU times from: this needs Linux")
+
+
+def import_failure(module: str) -> str:
+    """Say why a fresh interpreter cannot import the module; empty if it can."""
+    # Started in the repository, `-c` finds the package beside this folder as well.
+    command = [sys.executable, "-c", f"import {module}"]
+    done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=False)
+    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    return lines[-1] if done.returncode else ""
+
+
+def only_importable(servers: Iterable[Server]) -> list[Server]:
+    """Leave out the servers that are not installed, and name each on stderr."""
+    found = []
+    for server in servers:
+        failure = import_failure(server.module) if server.module else ""
+        if failure:
+            print(f"left out: {server.name} ({failure})", file=sys.stderr)
+        else:
+            found.append(server)
+    return found
+
+
+def spawn(command: Sequence[str], core: int | None) -> subprocess.Popen[str]:
+    """Start a command on one core, its output in a pipe."""
+
+    def pin() -> None:
+        if core is not None:
+            os.sched_setaffinity(0, {core})
+
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=pin)
+
+
+def read_port(process: subprocess.Popen[str]) -> int:
+    """Read the port from the server's first line of output."""
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+    line = process.stdout.readline() if ready else ""
+    if not line.strip().isdigit():
+        raise HarnessError(f"it printed no port but {line!r}")
+    return int(line)
+
+
+def connect(port: int) -> http.client.HTTPConnection:
+    """Connect as soon as the server listens."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+        try:
+            connection.connect()
+            return connection
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def warm_up(port: int, work: Work) -> None:
+    """Check the server's answer, and let it reach its usual speed."""
+    connection = connect(port)
+    try:
+        for _ in range(WARM_UP_REQUESTS):
+            connection.request("GET", work.path)
+            response = connection.getresponse()
+            body = response.read()
+            if response.status != 200 or body != work.body:
+                raise HarnessError(f"wrong answer: {response.status} {body[:80]!r}")
+            if connection.sock is None:
+                raise HarnessError("it did not keep the connection alive")
+    finally:
+        connection.close()
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """End a process that spawn() started."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+@contextmanager
+def running(server: Server, work: Work, core: int | None) -> Iterator[tuple[int, int]]:
+    """Run the server, warmed up, for the time of the block; yields its process id and port."""
+    program = FOLDER / "servers" / server.program
+    process = spawn([sys.executable, str(program), "0"], core)
+    try:
+        port = read_port(process)
+        warm_up(port, work)
+        yield process.pid, port
+        if process.poll() is not None:
+            raise HarnessError(f"it ended under load, exit code {process.returncode}")
+    except (HarnessError, OSError, http.client.HTTPException) as error:
+        raise HarnessError(f"{server.name}: {error}") from error
+    finally:
+        stop(process)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Read what CPU time the process has used so far, in all threads and in the kernel."""
+    # The second field is the program's name, which may hold spaces and brackets itself.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    user, system = int(fields[11]), int(fields[12])
+    return (user + system) / os.sysconf("SC_CLK_TCK")
+
+
+def run_wrk(url: str, connections: int, seconds: int, core: int | None) -> dict[str, int]:
+    """Load the URL over keep-alive connections, and return the totals of wrk_report.lua."""
+    script = str(FOLDER / "wrk_report.lua")
+    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script]
+    process = spawn(["wrk", *options, url], core)
+    try:
+        output, _ = process.communicate()
+    finally:
+        stop(process)
+    if process.returncode or not output.rstrip().endswith("}"):
+        raise HarnessError(f"wrk failed, exit code {process.returncode}: {output.strip()}")
+    totals: dict[str, int] = json.loads(output.splitlines()[-1])
+    if not totals["requests"]:
+        raise HarnessError(f"not one answer over {connections} connections")
+    return totals
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure, how often and how long."""
+
+    work: Work
+    connections: Sequence[int]
+    seconds: int
+    rounds: int
+    cores: Cores = field(default_factory=Cores.choose)
+
+    def run(self, servers: Sequence[Server]) -> list[Measurement]:
+        """Measure every server once in each round, so that all share the machine's moods."""
+        runs: list[Measurement] = []
+        for number in range(1, self.rounds + 1):
+            print(f"round {number} of {self.rounds}", file=sys.stderr)
+            for server in servers:
+                runs.extend(self.measure(server, number))
+        return runs
+
+    def measure(self, server: Server, number: int) -> list[Measurement]:
+        """Start the server and put it under one load after the other."""
+        with running(server, self.work, self.cores.server) as (pid, port):
+            url = f"http://127.0.0.1:{port}{self.work.path}"
+            return [
+                self.measure_load(server.name, number, pid, url, connections)
+                for connections in self.connections
+            ]
+
+    def measure_load(
+        self, name: str, number: int, pid: int, url: str, connections: int
+    ) -> Measurement:
+        """Put a running server under one load."""
+        time.sleep(SETTLE_SECONDS)
+        before = cpu_seconds(pid)
+        totals = run_wrk(url, connections, self.seconds, self.cores.wrk)
+        return Measurement(
+            server=name,
+            connections=connections,
+            round=number,
+            requests=totals["requests"],
+            seconds=totals["microseconds"] / 1e6,
+            cpu_seconds=cpu_seconds(pid) - before,
+            p99_ms=totals["p99_microseconds"] / 1e3,
+            errors=totals["errors"],
+        )

@@ -1,0 +1,109 @@
+"""An embeddable HTTP/1.1 server with the API of the module of that name in Houdini.
+
+    import hwebserver
+
+    @hwebserver.urlHandler("/")
+    def hello(request):
+        return "Hello, world!"
+
+    hwebserver.run()
+
+The functions here are those of one default server; ``Server`` makes others.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from .enums import HTTPStatus, Severity, Verbosity
+from .errors import (
+    APIError,
+    DisallowedHost,
+    HTTPError,
+    OperationFailed,
+    ProtocolError,
+    UnsendableError,
+    WebServerError,
+)
+from .server import Server, default_server
+from .web.handlers import URLCallbackHandler, URLHandler
+from .web.request import Request
+from .web.response import Response, errorResponse, fileResponse, notFoundResponse, redirect
+
+__version__ = "0.1.0"
+
+logging.getLogger("hwebserver").addHandler(logging.NullHandler())
+
+run = runServer = default_server.run
+requestShutdown = default_server.requestShutdown
+isRunning = default_server.isRunning
+isInDebugMode = default_server.isInDebugMode
+isUIAvailable = default_server.isUIAvailable
+port = default_server.port
+url = default_server.url
+urlHandler = default_server.urlHandler
+apiFunction = default_server.apiFunction
+registerAPIFunction = default_server.registerAPIFunction
+registerStaticFilesDirectory = default_server.registerStaticFilesDirectory
+insertHandlerForPort = default_server.insertHandlerForPort
+findHandlerForPort = default_server.findHandlerForPort
+setSettingsForPort = default_server.setSettingsForPort
+
+webServerVerbosity = Verbosity
+webServerSeverity = Severity
+Low, Medium, High = Verbosity
+MessageSeverity, PromptSeverity, WarningSeverity, AbortSeverity, FatalSeverity = Severity
+
+# The names that old programs know the base classes by.
+PyServer = Server
+PyURLHandler = APIUrlHandler = URLHandler
+
+__all__ = [
+    "APIError",
+    "APIUrlHandler",
+    "AbortSeverity",
+    "DisallowedHost",
+    "FatalSeverity",
+    "HTTPError",
+    "HTTPStatus",
+    "High",
+    "Low",
+    "Medium",
+    "MessageSeverity",
+    "OperationFailed",
+    "PromptSeverity",
+    "ProtocolError",
+    "PyServer",
+    "PyURLHandler",
+    "Request",
+    "Response",
+    "Server",
+    "Severity",
+    "URLCallbackHandler",
+    "URLHandler",
+    "UnsendableError",
+    "Verbosity",
+    "WarningSeverity",
+    "WebServerError",
+    "apiFunction",
+    "errorResponse",
+    "fileResponse",
+    "findHandlerForPort",
+    "insertHandlerForPort",
+    "isInDebugMode",
+    "isRunning",
+    "isUIAvailable",
+    "notFoundResponse",
+    "port",
+    "redirect",
+    "registerAPIFunction",
+    "registerStaticFilesDirectory",
+    "requestShutdown",
+    "run",
+    "runServer",
+    "setSettingsForPort",
+    "url",
+    "urlHandler",
+    "webServerSeverity",
+    "webServerVerbosity",
+]

@@ -1,0 +1,1 @@
+"""Sockets and threads: knows protocol/, is handed an application, never imports web/."""

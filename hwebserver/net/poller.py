@@ -1,0 +1,335 @@
+"""The selector: which connections there are, what each waits for, and whose time is up.
+
+All of it belongs to the polling thread. Other threads reach it in two ways only: ``give_back``
+(a worker returns a connection) and ``wake`` (something is to be looked at); both append to a deque
+or set a flag, take no lock and may be called from a signal handler.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Optional
+
+from ..errors import HTTPError
+from .connection import AGAIN, CLOSE, NEVER, READ, WORK, WRITE, Connection, Endpoint, Wants
+from .exchange import ConnectionInfo
+from .listener import Exhausted, Listener
+from .transport import Transport
+
+logger = logging.getLogger("hwebserver.server")
+
+#: Requests of one connection answered in one turn, when it sent many at once.
+_PIPELINE_TURN = 16
+
+#: How long accepting pauses when there is no descriptor left, in seconds.
+_ACCEPT_PAUSE = 0.2
+
+#: Connections above the limit that may hear a 503 at the same time.
+_OVERFLOW = 64
+
+_EVENTS = {READ: selectors.EVENT_READ, WRITE: selectors.EVENT_WRITE}
+
+#: Runs the handler of a connection's request. Returns what the connection wants then, or None if
+#: the calling thread has nothing more to do with it; the second value is whether it still polls.
+Dispatch = Callable[[Connection], "tuple[Optional[Wants], bool]"]
+
+
+class Poller:
+    """The connections of a running server.
+
+    Args:
+        max_connections: Most that are open at once.
+        tick: How often deadlines are looked at, in seconds.
+    """
+
+    def __init__(self, max_connections: int, tick: float) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._max_connections = max_connections
+        self._tick = tick
+        self._next_look = 0.0
+        self._connections: set[Connection] = set()
+        self._listeners: dict[Listener, Endpoint] = {}
+        self._paused: dict[Listener, float] = {}
+        self._again: deque[Connection] = deque()
+        self._returned: deque[tuple[Connection, Wants]] = deque()
+        self._longest_idle: list[Connection] = []
+        self._selecting = False
+        self._starved = False  # accepting has failed, and the log says so already
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
+
+    # --- from any thread ---
+
+    def give_back(self, connection: Connection, wants: Wants) -> None:
+        """Return a connection whose handler has been run by another thread."""
+        self._returned.append((connection, wants))
+        if self._selecting:
+            self.wake()
+
+    def wake(self) -> None:
+        """End the current wait."""
+        try:
+            self._wake_out.send(b"\0")
+        except OSError:
+            pass  # The pipe is full: it wakes already. Or it is closed: nobody waits.
+
+    # --- from the polling thread ---
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    def listen(self, listener: Listener, endpoint: Endpoint) -> None:
+        """Accept connections from now on."""
+        listener.adopt = self._adopt
+        self._listeners[listener] = endpoint
+        self._watch(listener)
+
+    def poll(self, dispatch: Dispatch, longest: Optional[float]) -> bool:
+        """Wait once and serve what is ready; return whether the calling thread still polls.
+
+        Args:
+            dispatch: Runs handlers.
+            longest: Seconds to wait at most; None: no limit.
+        """
+        self._take_back()
+        self._selecting = True
+        # What was returned before the flag was up woke nobody.
+        waiting = not (self._again or self._returned)
+        events = self._selector.select(self._patience(longest) if waiting else 0)
+        self._selecting = False
+        now = time.monotonic()
+        for key, _ in events:
+            if isinstance(key.data, Connection):
+                if not self._serve(key.data, key.data.ready, now, dispatch):
+                    return False
+            else:
+                key.data()
+        for _ in range(len(self._again)):
+            connection = self._again.popleft()
+            if not self._serve(connection, connection.resume, now, dispatch):
+                return False
+        if now >= self._next_look:
+            self._look_at_deadlines(now)
+        return True
+
+    def _serve(
+        self,
+        connection: Connection,
+        step: Callable[[float], Wants],
+        now: float,
+        dispatch: Dispatch,
+    ) -> bool:
+        """Push a connection as far as it goes; return whether the calling thread still polls."""
+        wants: Optional[Wants]
+        try:
+            wants = step(now)
+            turns = _PIPELINE_TURN
+            while True:
+                if wants is WORK:
+                    wants, polling = dispatch(connection)
+                    if not polling:
+                        return False
+                    if wants is None:
+                        return True
+                if wants is not AGAIN or not turns:
+                    break
+                turns -= 1
+                wants = connection.resume(now)
+        except Exception:
+            logger.exception("a connection is closed because of an error in the server")
+            wants = CLOSE
+        if wants is not connection.interest:
+            self._settle(connection, wants)
+        return True
+
+    def _settle(self, connection: Connection, wants: Wants) -> None:
+        """Do what a connection wants, other than what it is watched for already."""
+        if wants is CLOSE:
+            self._close(connection)
+        elif wants is AGAIN:
+            # Not watched meanwhile: what it sends waits until the buffer is empty.
+            self.disown(connection)
+            self._again.append(connection)
+        elif connection.interest is None:
+            self._selector.register(connection.transport, _EVENTS[wants], connection)
+            connection.interest = wants
+        else:
+            self._selector.modify(connection.transport, _EVENTS[wants], connection)
+            connection.interest = wants
+
+    def disown(self, connection: Connection) -> None:
+        """Stop watching a connection that another thread works on."""
+        if connection.interest is not None:
+            self._selector.unregister(connection.transport)
+            connection.interest = None
+
+    def _take_back(self) -> None:
+        while self._returned:
+            connection, wants = self._returned.popleft()
+            if connection in self._connections:
+                self._settle(connection, wants)
+
+    def _close(self, connection: Connection) -> None:
+        self.disown(connection)
+        connection.close()
+        self._connections.discard(connection)
+
+    def _watch(self, listener: Listener) -> None:
+        def accept() -> None:
+            self._accept(listener)
+
+        self._selector.register(listener, selectors.EVENT_READ, accept)
+
+    def _woken(self) -> None:
+        try:
+            self._wake_in.recv(4096)
+        except OSError:
+            pass
+
+    def _patience(self, longest: Optional[float]) -> Optional[float]:
+        """How long to wait: until deadlines are looked at, or for ever when there are none."""
+        if not self._connections and not self._paused:
+            return longest
+        until_look = max(0.0, self._next_look - time.monotonic())
+        return until_look if longest is None else min(longest, until_look)
+
+    def _look_at_deadlines(self, now: float) -> None:
+        self._next_look = now + self._tick
+        watched = [c for c in self._connections if c.interest is not None]
+        for connection in [c for c in watched if c.deadline <= now]:
+            connection.deadline = NEVER
+            self._settle_step(connection, connection.expire, now)
+        for listener in [waiting for waiting, until in self._paused.items() if until <= now]:
+            del self._paused[listener]
+            self._watch(listener)
+
+    def _settle_step(
+        self, connection: Connection, step: Callable[[float], Wants], now: float
+    ) -> None:
+        """Take a step that runs no handler."""
+        try:
+            wants = step(now)
+        except Exception:
+            logger.exception("a connection is closed because of an error in the server")
+            wants = CLOSE
+        if wants is not connection.interest:
+            self._settle(connection, wants)
+
+    # --- accepting ---
+
+    def _accept(self, listener: Listener) -> None:
+        try:
+            listener.accept_waiting()
+        except Exhausted as error:
+            if self._close_longest_idle():
+                return
+            if not self._starved:
+                logger.warning("no connection can be accepted for now: %s", error)
+            self._starved = True
+            self._selector.unregister(listener)
+            now = time.monotonic()
+            self._paused[listener] = now + _ACCEPT_PAUSE
+            self._next_look = min(self._next_look, now + _ACCEPT_PAUSE)
+
+    def _adopt(self, sock: socket.socket, address: Any, listener: Listener) -> None:
+        """Take in a connection that a listener has accepted."""
+        now = time.monotonic()
+        self._starved = False
+        endpoint = self._listeners[listener]
+        try:
+            transport = Transport(sock)
+            local = sock.getsockname()
+        except OSError:
+            sock.close()  # The client has left already.
+            return
+        info = ConnectionInfo(
+            (str(address[0]), int(address[1])),
+            (str(local[0]), int(local[1])),
+            endpoint.port,
+            sock.fileno(),
+        )
+        connection = Connection(transport, info, endpoint, now)
+        full = len(self._connections) >= self._max_connections and not self._close_longest_idle()
+        if full and len(self._connections) >= self._max_connections + _OVERFLOW:
+            connection.close()
+            return
+        if not self._connections:
+            self._next_look = now + self._tick
+        self._connections.add(connection)
+        if full:
+            error = HTTPError(503, "The server has as many connections as it may have.")
+            self._settle_step(connection, lambda now: connection.refuse(error, now), now)
+        else:
+            self._settle(connection, READ)
+
+    def _close_longest_idle(self) -> bool:
+        """Close the kept connection that has waited longest; return whether there was one."""
+        for fresh in (False, True):
+            if fresh:
+                kept = [c for c in self._connections if c.interest is READ and c.kept]
+                self._longest_idle = sorted(kept, key=lambda c: c.deadline, reverse=True)
+            while self._longest_idle:
+                connection = self._longest_idle.pop()
+                if connection.interest is READ and connection.kept:
+                    self._close(connection)
+                    return True
+        return False
+
+    # --- the end ---
+
+    def drain(self) -> None:
+        """Accept what waits, stop listening, and close the connections that have no request."""
+        for listener in [one for one in self._listeners if one not in self._paused]:
+            try:
+                listener.accept_waiting()
+            except Exhausted:
+                pass
+            self._selector.unregister(listener)
+        self._paused.clear()
+        for listener, endpoint in self._listeners.items():
+            endpoint.draining = True
+            listener.server_close()
+        self._listeners.clear()
+
+    def close_idle(self, dispatch: Dispatch) -> bool:
+        """Close the connections that wait for a request or the rest of its head.
+
+        Each is looked at once more, since its request may have come meanwhile. Returns whether the
+        calling thread still polls.
+        """
+        now = time.monotonic()
+        for connection in list(self._connections):
+            if connection.interest is READ and connection.unfinished_head:
+                if not self._serve(connection, connection.ready, now, dispatch):
+                    return False
+                if connection.interest is READ and connection.unfinished_head:
+                    self._close(connection)
+        return True
+
+    def close(self) -> None:
+        """Close every socket.
+
+        A connection that is with a worker loses its socket alone: what else it holds is in use,
+        and the worker's to let go of.
+        """
+        for listener in self._listeners:
+            listener.server_close()
+        for connection, _ in [*self._returned, *((one, CLOSE) for one in self._again)]:
+            connection.close()
+        for connection in list(self._connections):
+            if connection.interest is None:
+                connection.transport.close()
+            else:
+                self._close(connection)
+        self._selector.close()
+        self._wake_in.close()
+        self._wake_out.close()

@@ -1,0 +1,360 @@
+"""The threads: who polls, who works, and how many handlers run at once.
+
+One thread at a time has the selector. When a request is whole, that thread runs the handler
+itself, since handing it to another would cost more than a short handler does. So that a long one
+delays nobody, a second thread stands by: while requests come it looks every ``TICK`` seconds
+whether the same handler is still running, and if so it takes the polling over; the thread with the
+long handler is a worker from then on. A handler that was long is sent to a worker at once the next
+time.
+
+Taking over needs no lock: the polling thread puts the connection whose handler it is about to run
+into a list of one element and pops it behind the handler; the standby pops it to take over.
+``list.pop`` is atomic, so exactly one of them gets it, and whoever got it has the polling. Events
+that the first thread had not served yet are not lost, since the selector reports them again.
+
+There are at most ``max_handlers + 1`` threads, so while a handler may still start there is always
+one to stand by. ``_lock`` guards who is idle, who stands by and how many are busy; it is never
+held while a handler runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Optional
+
+from .connection import NEVER, Connection, Wants
+from .poller import Dispatch, Poller
+
+logger = logging.getLogger("hwebserver.server")
+
+#: How long a handler may keep the polling thread, in seconds: once to twice this.
+TICK = 0.005
+
+#: Ticks without a request after which the standby sleeps until one comes.
+_QUIET_TICKS = 40
+
+
+class _Worker:
+    """A thread and what wakes it.
+
+    A worker that waits is in the pool's list of idle ones or is its standby. Whoever wakes it takes
+    it out of there first, so each ``rouse`` meets exactly one ``acquire``.
+    """
+
+    def __init__(self) -> None:
+        self.signal = threading.Lock()
+        self.signal.acquire()
+        self.thread: Optional[threading.Thread] = None
+        self.handling = False  # a handler runs on it, and another thread polls
+
+    def rouse(self) -> None:
+        """Wake the thread."""
+        self.signal.release()
+
+
+class Pool:
+    """The threads of a running server.
+
+    Args:
+        poller: The connections.
+        max_handlers: Most handlers that run at once.
+        name: Begins the names of the threads.
+        on_end: Called once the sockets are closed.
+    """
+
+    def __init__(
+        self, poller: Poller, max_handlers: int, name: str, on_end: Callable[[], None]
+    ) -> None:
+        self._on_end = on_end
+        self._poller = poller
+        self._max_handlers = max_handlers
+        self._name = name
+        self._lock = threading.Lock()
+        self._workers: list[_Worker] = []
+        self._idle: list[_Worker] = []
+        self._standby: Optional[_Worker] = None
+        self._standby_sleeps = False
+        self._polling: Optional[_Worker] = None
+        self._jobs: deque[Connection] = deque()
+        self._busy = 0  # handlers that run off the polling thread
+        self._running: list[Connection] = []  # the one whose handler the polling thread runs
+        self._runs = 0  # handlers that the polling thread has begun to run
+        self._stopping = False
+        self._stop_deadline = NEVER
+        self._drained = False
+        self._ended = threading.Event()
+
+    # --- from outside ---
+
+    def start(self) -> None:
+        """Start to serve."""
+        with self._lock:
+            self._start_worker(polling=True)
+            self._start_worker()
+
+    def stop(self, timeout: Optional[float]) -> None:
+        """Begin to stop; takes no lock, so a signal handler may call it.
+
+        A second call can only bring the end nearer.
+
+        Args:
+            timeout: Seconds that running requests get; None: as long as they need.
+        """
+        deadline = NEVER if timeout is None else time.monotonic() + timeout
+        self._stop_deadline = min(self._stop_deadline, deadline)
+        self._stopping = True
+        self._poller.wake()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it has been told to stop."""
+        return self._stopping
+
+    @property
+    def alive(self) -> bool:
+        """Whether sockets are open or threads run, but for handlers that outlast the stop."""
+        return not self._ended.is_set() or any(
+            worker.thread is not None and worker.thread.is_alive() and not worker.handling
+            for worker in list(self._workers)
+        )
+
+    def join(self, timeout: Optional[float] = None) -> bool:
+        """Wait until the pool has stopped; return whether it has.
+
+        Args:
+            timeout: Seconds to wait; None: as long as it takes.
+        """
+        if not self._ended.wait(timeout):
+            return False
+        for worker in self._workers:
+            thread = worker.thread
+            while thread is not None and thread.is_alive() and not worker.handling:
+                thread.join(TICK)
+        return True
+
+    # --- the life of a thread ---
+
+    def _start_worker(self, polling: bool = False) -> None:
+        """Start a thread; the lock is held."""
+        worker = _Worker()
+        name = f"{self._name}-{len(self._workers) + 1}"
+        worker.thread = threading.Thread(
+            target=self._live, args=(worker, polling), name=name, daemon=True
+        )
+        self._workers.append(worker)
+        worker.thread.start()
+
+    def _live(self, worker: _Worker, polling: bool) -> None:
+        if polling:
+            self._poll(worker)
+        while not self._ended.is_set():
+            connection = self._next_job(worker)
+            if connection is not None:
+                self._work(worker, connection)
+            elif self._wait(worker):
+                self._poll(worker)
+
+    def _next_job(self, worker: _Worker) -> Optional[Connection]:
+        """Return a connection whose handler this thread is to run, or register it as waiting."""
+        with self._lock:
+            if self._jobs:
+                # First count this one, then look at the polling thread: it does the same the
+                # other way round, so of two that begin at once at least one sees the other.
+                self._busy += 1
+                if self._busy + len(self._running) <= self._max_handlers:
+                    worker.handling = True
+                    connection = self._jobs.popleft()
+                    self._staff()
+                    return connection
+                self._busy -= 1
+            if self._ended.is_set():
+                worker.rouse()  # Nobody else will.
+            elif self._standby is None:
+                self._standby = worker
+            else:
+                self._idle.append(worker)
+            return None
+
+    def _wait(self, worker: _Worker) -> bool:
+        """Wait for something to do; return whether it is the polling."""
+        if self._standby is worker:
+            return self._stand_by(worker)
+        worker.signal.acquire()
+        return False
+
+    def _stand_by(self, worker: _Worker) -> bool:
+        """Watch over the polling thread; return whether its work had to be taken over."""
+        seen, quiet = self._runs, 0
+        while True:
+            if quiet >= _QUIET_TICKS:
+                self._standby_sleeps = True
+                # The polling thread begins a run and then looks whether somebody sleeps.
+                if self._runs != seen or self._running:
+                    self._standby_sleeps = False
+                    quiet = 0
+            if worker.signal.acquire(timeout=-1 if quiet >= _QUIET_TICKS else TICK):
+                return False
+            if self._runs != seen:
+                seen, quiet = self._runs, 0
+            elif not self._running:
+                quiet += 1
+            elif self._take_over(worker):
+                return True
+
+    def _take_over(self, worker: _Worker) -> bool:
+        """Take the polling from the thread whose handler lasts; False if it is just over."""
+        with self._lock:
+            if self._standby is not worker:
+                return False
+            try:
+                connection = self._running.pop()
+            except IndexError:
+                return False
+            if self._polling is not None:
+                self._polling.handling = True
+            self._polling = worker
+            self._standby = None
+            self._busy += 1
+            self._staff()
+        connection.pace.slow = True
+        self._poller.disown(connection)
+        return True
+
+    # --- the polling thread ---
+
+    def _poll(self, worker: _Worker) -> None:
+        """Poll until another thread has taken it over, or until the end."""
+        self._polling = worker
+        dispatch = partial(self._dispatch, worker)
+        try:
+            while self._poller.poll(dispatch, self._patience()):
+                if self._stopping and not self._drain(dispatch):
+                    return
+        except Exception:
+            logger.exception("the server stops because of an error in it")
+            self._end()
+
+    def _dispatch(self, worker: _Worker, connection: Connection) -> tuple[Optional[Wants], bool]:
+        """Run the handler of a connection, or see that a worker does; see ``poller.Dispatch``."""
+        if self._jobs or self._busy >= self._max_handlers or connection.pace.slow:
+            self._submit(connection)
+            return None, True
+        running = self._running
+        running.append(connection)
+        if self._busy >= self._max_handlers and running:
+            running.clear()  # A worker began in between; see _next_job.
+            self._submit(connection)
+            return None, True
+        self._runs += 1
+        if self._standby_sleeps:
+            self._rouse_standby()
+        wants = self._run(connection)
+        try:
+            running.pop()
+        except IndexError:
+            self._return(worker, connection, wants)
+            return None, False
+        if self._jobs:
+            self._hire()
+        return wants, True
+
+    def _submit(self, connection: Connection) -> None:
+        self._poller.disown(connection)
+        self._jobs.append(connection)
+        self._hire()
+
+    def _hire(self) -> None:
+        """See that a thread comes for the next job, if one more handler may run."""
+        with self._lock:
+            if self._busy >= self._max_handlers:
+                return
+            if self._idle:
+                self._idle.pop().rouse()
+            elif self._standby is not None:
+                worker, self._standby = self._standby, None
+                worker.rouse()
+                self._staff()
+            elif len(self._workers) <= self._max_handlers:
+                self._start_worker()
+
+    def _staff(self) -> None:
+        """See that a thread stands by while handlers may still start; the lock is held."""
+        if self._standby is not None or self._busy >= self._max_handlers:
+            return
+        if self._idle:
+            self._idle.pop().rouse()
+        elif len(self._workers) <= self._max_handlers:
+            self._start_worker()
+
+    def _rouse_standby(self) -> None:
+        with self._lock:
+            self._standby_sleeps = False
+            worker, self._standby = self._standby, None
+            if worker is not None:
+                worker.rouse()
+
+    # --- work off the polling thread ---
+
+    def _work(self, worker: _Worker, connection: Connection) -> None:
+        """Run the handler of a connection as a worker."""
+        pace = connection.pace
+        started = time.monotonic()
+        wants = self._run(connection)
+        pace.slow = time.monotonic() - started > TICK
+        self._return(worker, connection, wants)
+
+    def _run(self, connection: Connection) -> Wants:
+        try:
+            return connection.work()
+        except Exception:
+            logger.exception("a connection is closed because of an error in the server")
+            return Wants.CLOSE
+
+    def _return(self, worker: _Worker, connection: Connection, wants: Wants) -> None:
+        """Give a connection back to the polling thread, or close it when there is none left."""
+        with self._lock:
+            self._busy -= 1
+            worker.handling = False
+        self._poller.give_back(connection, wants)
+        if self._ended.is_set():
+            connection.close()
+
+    # --- the end ---
+
+    def _patience(self) -> Optional[float]:
+        """How long a wait may last, because of the stop; None: as long as it likes."""
+        if not self._stopping or self._stop_deadline == NEVER:
+            return None
+        return max(0.0, self._stop_deadline - time.monotonic())
+
+    def _drain(self, dispatch: Dispatch) -> bool:
+        """Let go of what is idle, and end when all is; return whether to go on polling."""
+        if not self._drained:
+            self._drained = True
+            self._poller.drain()
+        if not self._poller.close_idle(dispatch):
+            return False
+        if self._poller.connection_count and self._patience() != 0.0:
+            return True
+        self._end()
+        return False
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._poller.close()
+        self._on_end()
+        with self._lock:
+            for connection in self._jobs:
+                connection.close()
+            self._jobs.clear()
+            waiting, self._idle = self._idle, []
+            if self._standby is not None:
+                waiting.append(self._standby)
+                self._standby = None
+            for worker in waiting:
+                worker.rouse()

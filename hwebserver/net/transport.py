@@ -1,0 +1,102 @@
+"""One socket that never blocks: receive, send, send a file, close."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+from typing import Optional, Union
+
+_RECEIVE_SIZE = 65536
+
+#: Most bytes of a file that one call hands to the system: other connections want their turn.
+_FILE_TURN = 1 << 20
+
+#: Tells Linux that more follows, so that a head and the file behind it share a packet.
+_MORE = getattr(socket, "MSG_MORE", 0)
+
+#: Errors of a connection that the other side has ended; there is nothing left to do with it.
+GONE = (ConnectionError, TimeoutError)
+
+
+class Transport:
+    """A plain TCP or Unix connection.
+
+    Args:
+        sock: A connected socket; it is ours from here on.
+    """
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        sock.setblocking(False)
+        if sock.family != getattr(socket, "AF_UNIX", None):
+            # Answers go out in one write; to wait for more would only delay them.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 when closed: a transport can be put into a selector."""
+        return self._socket.fileno()
+
+    def receive(self) -> Optional[bytes]:
+        """Return what has arrived, ``b""`` at the end (a reset is one), None when nothing has."""
+        try:
+            return self._socket.recv(_RECEIVE_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
+
+    def send(self, data: Union[bytes, memoryview], more: bool = False) -> int:
+        """Hand bytes to the system and return how many it took.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        try:
+            return self._socket.send(data, _MORE) if more else self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+
+    def send_file(self, descriptor: int, offset: int, size: int) -> int:
+        """Hand bytes of a file to the system and return how many it took.
+
+        Raises:
+            EOFError: the file ends before ``offset``: it has shrunk.
+            OSError: the connection is gone, or the file cannot be read.
+        """
+        count = min(size, _FILE_TURN)
+        try:
+            if hasattr(os, "sendfile"):
+                sent = os.sendfile(self._socket.fileno(), descriptor, offset, count)
+            else:
+                sent = self._send_read(descriptor, offset, count)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        if not sent:
+            raise EOFError("the file is shorter than when its sending began")
+        return sent
+
+    def _send_read(self, descriptor: int, offset: int, count: int) -> int:
+        """Do what sendfile does where it is missing (Windows)."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        data = os.read(descriptor, min(count, _RECEIVE_SIZE))
+        return self._socket.send(data) if data else 0
+
+    def wait_writable(self, seconds: float) -> bool:
+        """Block until the system takes more bytes; return whether it does."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_WRITE)
+            return bool(selector.select(seconds))
+
+    def end_sending(self) -> None:
+        """Tell the other side that nothing more comes; it may still send."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # It has gone already.
+
+    def close(self) -> None:
+        """Close the socket; a second call does nothing."""
+        self._socket.close()

@@ -1,0 +1,162 @@
+"""The heads of HTTP/1.1 responses, and how their bodies are framed (RFC 9112 4 and 6).
+
+A head cannot be split: names are tokens and values hold no control character, or there is no head.
+The fields that frame a message or rule the connection are not the application's to write; they
+follow from what ``frame`` decided.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import NamedTuple, Optional
+
+from . import grammar
+
+Line = tuple[str, str]
+
+#: RFC 9110 7.6.1 and RFC 9112 6: the fields that only the server writes.
+RESERVED_FIELDS = frozenset(
+    (
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+_CACHED_HEADS = 1024
+
+
+def reason_phrase(status: int) -> str:
+    """Return the phrase that goes with a status code, empty for an unknown one."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def check_field(name: str, value: str) -> None:
+    """Refuse a field that a response cannot carry (RFC 9110 5.1 and 5.5).
+
+    Raises:
+        ValueError: the name is no token, or the value holds a control character or one that is
+            not in latin-1.
+    """
+    if grammar.TOKEN.match(name) is None:
+        raise ValueError(f"{name!r} is not the name of a header field")
+    if grammar.UNSAFE_VALUE.search(value):
+        raise ValueError(
+            f"the value {value!r} of the header field {name} holds a line end, another control "
+            "character or one that is not in latin-1"
+        )
+
+
+class Framing(NamedTuple):
+    """How the body of one response is sent.
+
+    Attributes:
+        length: What Content-Length says; None: the field is not sent.
+        chunked: Whether the body goes in chunks.
+        has_body: Whether a body follows the head at all.
+        close: Whether the connection must close behind the response.
+    """
+
+    length: Optional[int]
+    chunked: bool
+    has_body: bool
+    close: bool
+
+
+def frame(method: str, minor: int, status: int, length: Optional[int], chunked: bool) -> Framing:
+    """Decide how a body is sent (RFC 9112 6.3, RFC 9110 8.6).
+
+    Args:
+        method: The request's; HEAD gets no body.
+        minor: The minor version of the request: HTTP/1.0 knows no chunks.
+        status: 204 and 304 have no body; 204 has no Content-Length, and neither has a 304 here,
+            which only may have that of the representation; 205 has an empty body.
+        length: Bytes of the body; None: not known yet.
+        chunked: Whether chunks are wanted though the length is known.
+    """
+    if status in (204, 304):
+        return Framing(None, False, False, False)
+    if status == 205:
+        return Framing(0, False, False, False)
+    if minor and (chunked or length is None):
+        return Framing(None, True, method != "HEAD", False)
+    # Without chunks and length the end of the connection ends the body.
+    return Framing(length, False, method != "HEAD", length is None and method != "HEAD")
+
+
+class HeadWriter:
+    """Writes response heads, and keeps those of the current second.
+
+    Args:
+        server: The value of the Server field of responses that have none; empty: none.
+    """
+
+    def __init__(self, server: str) -> None:
+        check_field("Server", server)
+        self._server = server
+        self._date = ""
+        self._heads: dict[tuple[int, tuple[Line, ...], Optional[int], bool, str], bytes] = {}
+
+    def head(
+        self, status: int, fields: tuple[Line, ...], framing: Framing, connection: str, date: str
+    ) -> bytes:
+        """Return the head of a response, from its status line to the empty line.
+
+        Args:
+            status: The status code.
+            fields: The application's fields, none of them reserved.
+            framing: How the body goes.
+            connection: The value of the Connection field; empty: none.
+            date: The current time as RFC 9110 5.6.7 writes it.
+
+        Raises:
+            ValueError: a field or the status cannot be sent.
+        """
+        if date is not self._date or len(self._heads) > _CACHED_HEADS:
+            self._heads = {}
+            self._date = date
+        key = (status, fields, framing.length, framing.chunked, connection)
+        head = self._heads.get(key)
+        if head is None:
+            head = self._heads[key] = self._write(status, fields, framing, connection, date)
+        return head
+
+    def _write(
+        self, status: int, fields: tuple[Line, ...], framing: Framing, connection: str, date: str
+    ) -> bytes:
+        if not 200 <= status <= 599:
+            raise ValueError(f"{status} is not the status of a response")
+        lines = [f"HTTP/1.1 {status} {reason_phrase(status)}"]
+        for name, value in fields:
+            check_field(name, value)
+            if name.lower() in RESERVED_FIELDS:
+                raise ValueError(f"the header field {name} is the server's to write")
+            lines.append(f"{name}: {value}")
+        names = {name.lower() for name, _ in fields}
+        if self._server and "server" not in names:
+            lines.append(f"Server: {self._server}")
+        if "date" not in names:
+            lines.append(f"Date: {date}")
+        if framing.length is not None:
+            lines.append(f"Content-Length: {framing.length}")
+        elif framing.chunked:
+            lines.append("Transfer-Encoding: chunked")
+        if connection:
+            lines.append(f"Connection: {connection}")
+        return "\r\n".join((*lines, "", "")).encode("latin-1")
+
+
+def chunk(data: bytes) -> bytes:
+    """Return data as one chunk (RFC 9112 7.1); empty data would end the body, so it is nothing."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

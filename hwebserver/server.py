@@ -1,0 +1,617 @@
+"""``Server``: what is registered, and its life from ``run`` to the last closed socket."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple, Optional, TypeVar, Union
+
+from .enums import Verbosity
+from .errors import OperationFailed
+from .hosts.graphical import is_ui_available
+from .net.connection import Endpoint, Timeouts
+from .net.exchange import Port
+from .net.listener import Listener, open_listeners, resolve
+from .net.poller import Poller
+from .net.pool import Pool
+from .protocol.http1 import Limits
+from .protocol.response import HeadWriter
+from .settings import MAIN_PORT, Settings, Source, port_key
+from .web.api import API, APIFunction
+from .web.application import API_PATH, Application
+from .web.handlers import URLHandler, check_plain
+from .web.log import Console
+from .web.request import Site
+from .web.routing import EVERY_PORT, Kind, Route, Router, port_keys
+from .web.static import StaticDirectory
+
+logger = logging.getLogger("hwebserver.server")
+
+Ports = Iterable[Union[int, str]]
+RunPorts = Sequence[Union[int, str, "tuple[str, int]"]]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+#: Windows delivers Ctrl+C only to a main thread that wakes now and then.
+_JOIN_TURN = 0.2 if os.name == "nt" else None
+
+
+class _Default(int):
+    """A number that is the default of a parameter: it can be told from the same number given."""
+
+
+_DEFAULT_PORT = _Default(8008)
+_DEFAULT_THREADS = _Default(4)
+
+
+class RecordedRun(NamedTuple):
+    """A call of ``run`` that was only written down (the command line runs the server itself)."""
+
+    server: Server
+    arguments: dict[str, Any]
+
+
+class _OpenPort(NamedTuple):
+    """A port of a running server."""
+
+    port: Port
+    listeners: list[Listener]
+    values: Mapping[str, Any]
+
+
+class Server:
+    """A web server: what it answers, and its life.
+
+    Args:
+        name: For people: it stands in the names of the threads.
+    """
+
+    #: While this is a list, ``run`` of every server only writes its call down in it.
+    recording: ClassVar[Optional[list[RecordedRun]]] = None
+
+    def __init__(self, name: str = "") -> None:
+        self._name = name
+        self._router = Router()
+        self._api = API()
+        self._settings = Settings()
+        self._starting = threading.Lock()
+        self._pool: Optional[Pool] = None
+        self._open: list[_OpenPort] = []
+        self._shutdown_timeout: Optional[float] = None
+        self._debug = False
+        self._restart = False
+
+    def name(self) -> str:
+        """Return the name of the server."""
+        return self._name
+
+    # --- registration ---
+
+    def urlHandler(
+        self,
+        path: str,
+        is_prefix: bool = False,
+        ports: Ports = (),
+        *,
+        methods: Optional[Iterable[str]] = None,
+    ) -> Callable[[Function], Function]:
+        """Return a decorator that has a function answer a path.
+
+        Args:
+            path: The path. ``{name}`` stands for a segment, ``{name:int}`` for one of digits, and
+                ``{name:path}``, at the end, for all that is left; the values are passed as keyword
+                arguments.
+            is_prefix: Whether every path below is answered, too.
+            ports: Numbers and names of ports; none: the main port; -1: every port.
+            methods: The methods that reach the function; None: all of them.
+
+        Returns:
+            The decorator; it returns the function itself.
+
+        Raises:
+            OperationFailed: the path, a port or a method cannot be.
+        """
+        keys = port_keys(ports)
+        kind = Kind.PREFIX if is_prefix else Kind.EXACT
+
+        def register(function: Function) -> Function:
+            check_plain(function)
+            self._router.add(Route(path, function, methods=methods, ports=keys, kind=kind))
+            return function
+
+        return register
+
+    def insertHandlerForPort(self, handler: URLHandler, port_name: Union[int, str] = "") -> None:
+        """Register a handler object.
+
+        Args:
+            handler: The handler.
+            port_name: The port it answers on.
+
+        Raises:
+            OperationFailed: it is no handler, or its path or methods cannot be.
+        """
+        if not isinstance(handler, URLHandler):
+            raise OperationFailed(f"a handler is a URLHandler, not {handler!r}")
+        check_plain(handler.handle)
+        self._router.add(
+            Route(
+                handler.path(),
+                handler.handle,
+                methods=handler.methods(),
+                ports=port_keys([port_name]),
+                kind=Kind.PREFIX if handler.allowsPartial() else Kind.EXACT,
+            )
+        )
+
+    def findHandlerForPort(self, path: str, port_name: Union[int, str] = "") -> Optional[Any]:
+        """Return what would answer a path: a handler object or a function, None if nothing would.
+
+        Args:
+            path: The path of a request.
+            port_name: The port it comes to.
+        """
+        for match in self._router.find(path, port_keys([port_name]) | {EVERY_PORT}):
+            target = match.route.target
+            owner = getattr(target, "__self__", target)
+            return owner if isinstance(owner, URLHandler) else target
+        return None
+
+    def apiFunction(
+        self,
+        namespace: Any = None,
+        return_binary: bool = False,
+        arg_types: Optional[Mapping[str, Callable[[Any], Any]]] = None,
+        ports: Ports = (),
+        *,
+        json_default: Optional[Callable[[Any], Any]] = None,
+    ) -> Any:
+        """Return a decorator that lets clients call a function by POST to ``/api``.
+
+        Args:
+            namespace: Clients call ``namespace.function_name``; None: ``function_name``.
+            return_binary: Whether the result is sent as it is, not as JSON.
+            arg_types: Argument name to type; arguments that are text are converted.
+            ports: Numbers and names of ports; none: the main port; -1: every port.
+            json_default: Makes JSON of what is none, as for ``json.dumps``.
+
+        Returns:
+            The decorator; it returns the function itself, whose first argument is the request.
+        """
+        if callable(namespace):  # @apiFunction without parentheses
+            self.registerAPIFunction(namespace)
+            return namespace
+
+        def register(function: Function) -> Function:
+            self.registerAPIFunction(
+                function, namespace, return_binary, arg_types, ports, json_default=json_default
+            )
+            return function
+
+        return register
+
+    def registerAPIFunction(
+        self,
+        function: Callable[..., Any],
+        namespace: Optional[str] = None,
+        return_binary: bool = False,
+        arg_types: Optional[Mapping[str, Callable[[Any], Any]]] = None,
+        ports: Ports = (),
+        *,
+        json_default: Optional[Callable[[Any], Any]] = None,
+    ) -> None:
+        """Let clients call a function; the plain form of ``apiFunction``.
+
+        Raises:
+            OperationFailed: it is no function with a name, or a port cannot be.
+        """
+        check_plain(function)
+        own_name = getattr(function, "__name__", None)
+        if not own_name:
+            raise OperationFailed(f"{function!r} has no name to call it by")
+        name = f"{namespace}.{own_name}" if namespace else own_name
+        keys = port_keys(ports)
+        self._api.add(
+            APIFunction(
+                name,
+                function,
+                keys,
+                return_binary=return_binary,
+                arg_types=arg_types,
+                json_default=json_default,
+            )
+        )
+        self._router.add(Route(API_PATH, self._api.handle, methods=["POST"], ports=keys))
+
+    def registerStaticFilesDirectory(
+        self, directory: str, url_prefix: str = "/static", port: Union[int, str] = -1
+    ) -> None:
+        """Serve the files of a directory.
+
+        Args:
+            directory: Where they are; it may come to be later.
+            url_prefix: The path that stands for the directory.
+            port: The port; -1: the main port.
+
+        Raises:
+            OperationFailed: the port cannot be.
+        """
+        self._register_files(StaticDirectory(os.fspath(directory)), url_prefix, port)
+
+    def _register_files(self, source: Any, url_prefix: str, port: Union[int, str]) -> None:
+        keys = port_keys([] if port == -1 else [port])
+        self._router.add(Route(url_prefix, source, ports=keys, kind=Kind.FILES))
+
+    def setSettingsForPort(
+        self, settings: Mapping[str, Any], port_name: Union[int, str] = ""
+    ) -> None:
+        """Set options of a port; later calls add to earlier ones.
+
+        Args:
+            settings: Option name to value.
+            port_name: The port; empty: the main port.
+
+        Raises:
+            OperationFailed: an option is unknown, or its value cannot be.
+        """
+        self._settings.set_for_port(settings, port_key(port_name))
+
+    # --- life ---
+
+    def run(
+        self,
+        port: int = _DEFAULT_PORT,
+        debug: bool = False,
+        max_num_threads: int = _DEFAULT_THREADS,
+        in_background: Optional[bool] = None,
+        reload_source_changes: Optional[bool] = None,
+        max_in_memory_file_upload_size: Optional[int] = None,
+        max_request_size: Optional[int] = None,
+        settings: Optional[Source] = None,
+        ports: RunPorts = (),
+        verbosity: int = Verbosity.Low,
+        port_callback: Optional[Callable[..., Any]] = None,
+        up_to_port: Optional[int] = None,
+        use_free_port_on_failure: bool = False,
+    ) -> None:
+        """Start the server.
+
+        Args:
+            port: The number to listen on; 0: the system chooses; -1: PORT of the settings.
+            debug: Log to the console, and show tracebacks to local clients.
+            max_num_threads: Most handlers that run at once.
+            in_background: Return when every port listens (True), or when the server has stopped
+                (False); None: True in a graphical session.
+            reload_source_changes: Restart when a loaded source file changes; None: in debug mode,
+                unless the session is graphical.
+            max_in_memory_file_upload_size: Bytes of an upload kept in memory.
+            max_request_size: Most bytes of the body of a request.
+            settings: A settings file: its path, a module's name, a module or a dict.
+            ports: Further ports: numbers, names that have a PORT setting, or (name, number).
+            verbosity: ``webServerVerbosity.Low``, ``Medium`` (a line a request) or ``High``.
+            port_callback: Called for each port that listens, with its name and its number; one
+                that takes a single argument gets the number of the main port.
+            up_to_port: The last number to try when ``port`` cannot be had.
+            use_free_port_on_failure: Let the system choose when all of those fail.
+
+        Raises:
+            OperationFailed: the server is running already, a port cannot be had, or a setting is
+                wrong.
+        """
+        given = {name: value for name, value in locals().items() if name != "self"}
+        if Server.recording is not None:
+            Server.recording.append(RecordedRun(self, given))
+            return
+        if not self._starting.acquire(blocking=False):
+            raise OperationFailed("the server is being started already")
+        try:
+            background = is_ui_available() if in_background is None else in_background
+            reload = self._start(given, background)
+        finally:
+            self._starting.release()
+        if not background:
+            self._wait(reload)
+
+    def _start(self, given: Mapping[str, Any], background: bool) -> bool:
+        """Open the ports and start to serve; return whether source files are to be watched."""
+        if self.isRunning():
+            raise OperationFailed("the server is running already: requestShutdown stops it")
+        self._settings.load(given["settings"])
+        self._settings.set_arguments(_given_options(given))
+        values = self._settings.for_port(MAIN_PORT)
+        opened = self._open_ports(given["ports"])
+        self._debug = values["DEBUG"]
+        self._restart = False
+        self._shutdown_timeout = values["SHUTDOWN_TIMEOUT"]
+        console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
+        self._open = opened
+        self._pool = self._make_pool(values, console)
+        self._pool.start()
+        _announce(opened)
+        self._call_back(given["port_callback"])
+        if values["RELOAD_SOURCE_CHANGES"] is None:
+            return bool(values["DEBUG"]) and not background and not is_ui_available()
+        if values["RELOAD_SOURCE_CHANGES"] and background:
+            logger.warning("source files are only watched by a server that runs in the foreground")
+        return bool(values["RELOAD_SOURCE_CHANGES"])
+
+    def _open_ports(self, ports: RunPorts) -> list[_OpenPort]:
+        """Open the main port and the others, all of them or none."""
+        opened: list[_OpenPort] = []
+        try:
+            opened.append(self._open_port(MAIN_PORT, None))
+            names = {MAIN_PORT, str(opened[0].port.number)}
+            for entry in self._named_ports(ports):
+                name, number = entry
+                if name not in names:
+                    names.add(name)
+                    opened.append(self._open_port(name, number))
+        except BaseException:
+            for one in opened:
+                for listener in one.listeners:
+                    listener.server_close()
+            raise
+        return opened
+
+    def _named_ports(self, ports: RunPorts) -> Iterator[tuple[str, Optional[int]]]:
+        """Yield the names and the numbers that the ``ports`` argument of ``run`` means."""
+        for entry in ports:
+            if isinstance(entry, (tuple, list)):
+                name, number = entry
+                yield port_key(name), number
+            elif entry == -1:
+                for name in self._settings.port_names():
+                    yield name, None
+            else:
+                yield port_key(entry), None
+
+    def _open_port(self, name: str, number: Optional[int]) -> _OpenPort:
+        values = self._settings.for_port(name)
+        if number is None:
+            number = values["PORT"]
+        if number is None:
+            raise OperationFailed(f"the port {name!r} has no number: its setting PORT is not set")
+        listeners = open_listeners(
+            resolve(values["ADDRESS"], values["IPV6"]),
+            number,
+            values["MAX_PORT"],
+            values["ALLOW_SYSTEM_PORT"],
+            values["BACKLOG"],
+        )
+        number = listeners[0].number
+        keys = {name, EVERY_PORT, str(number)} if name == MAIN_PORT else {name, EVERY_PORT}
+        host = str(listeners[0].server_address[0])
+        return _OpenPort(Port(name, number, frozenset(keys), False, host), listeners, values)
+
+    def _make_pool(self, values: Mapping[str, Any], console: Console) -> Pool:
+        site = Site(
+            values["DEBUG"],
+            self.requestShutdown,
+            values["MAX_FORM_FIELDS"],
+            values["MAX_IN_MEMORY_FILE_UPLOAD_SIZE"],
+        )
+        application = Application(self._router, site)
+        timeouts = [_timeouts(one.values) for one in self._open]
+        tick = min(1.0, *(min(one.keep_alive, one.head, one.body, one.send) for one in timeouts))
+        poller = Poller(_connection_limit(values["MAX_CONNECTIONS"]), max(0.01, tick / 2))
+        for one, limits in zip(self._open, timeouts):
+            writer = HeadWriter(one.values["SERVER_HEADER"])
+            endpoint = Endpoint(one.port, application, _limits(one.values), limits, writer)
+            for listener in one.listeners:
+                poller.listen(listener, endpoint)
+        name = f"hwebserver-{self._name}" if self._name else "hwebserver"
+        return Pool(poller, values["MAX_NUM_THREADS"], name, console.close)
+
+    def _call_back(self, callback: Optional[Callable[..., Any]]) -> None:
+        """Tell the caller which ports listen; an error of theirs is logged and stops nothing."""
+        if callback is None:
+            return
+        arguments: list[tuple[Any, ...]]
+        if _takes_two(callback):
+            arguments = [(one.port.name, one.port.number) for one in self._open]
+        else:
+            arguments = [(self._open[0].port.number,)]
+        for each in arguments:
+            try:
+                callback(*each)
+            except Exception:
+                logger.exception("the port_callback failed")
+
+    def _wait(self, reload: bool) -> None:
+        """Wait until the server has stopped."""
+        pool = self._pool
+        if pool is None:
+            return
+        reloader = None
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        if reload and on_main_thread:
+            from .reloader import Reloader
+
+            reloader = Reloader(self._restart_soon)
+            reloader.start()
+        with _signals(self._interrupted) if on_main_thread else _nothing():
+            while not pool.join(_JOIN_TURN):
+                pass
+        if reloader is not None:
+            reloader.stop()
+        if self._restart:
+            from .reloader import restart
+
+            restart()
+
+    def _restart_soon(self) -> None:
+        self._restart = True
+        self.requestShutdown()
+
+    def _interrupted(self) -> None:
+        """Stop on a signal: gently on the first, at once on the second."""
+        pool = self._pool
+        if pool is not None:
+            pool.stop(0.0 if pool.stopping else self._shutdown_timeout)
+
+    def requestShutdown(self) -> None:
+        """Have the server stop, and return at once.
+
+        No new connections are accepted; requests that have come are answered, for at most
+        SHUTDOWN_TIMEOUT seconds. Any thread may call this, a handler and a signal handler too,
+        and more than once; a server that does not run ignores it.
+        """
+        if self._pool is not None:
+            self._pool.stop(self._shutdown_timeout)
+
+    def isRunning(self) -> bool:
+        """Return whether sockets are open or threads run, but for handlers that never return."""
+        return self._pool is not None and self._pool.alive
+
+    def isInDebugMode(self) -> bool:
+        """Return whether the server runs, or ran last, in debug mode."""
+        return self._debug
+
+    def isUIAvailable(self) -> bool:
+        """Return whether the process is graphical."""
+        return is_ui_available()
+
+    def port(self, name: Union[int, str] = MAIN_PORT) -> int:
+        """Return the number that a port listens on.
+
+        Args:
+            name: The port.
+
+        Raises:
+            OperationFailed: no such port is open.
+        """
+        return self._find_port(name).number
+
+    def url(self, path: str = "/", name: Union[int, str] = MAIN_PORT) -> str:
+        """Return the URL of a path of this server, as seen from this machine.
+
+        Args:
+            path: The path.
+            name: The port.
+
+        Raises:
+            OperationFailed: no such port is open.
+        """
+        return _base_url(self._find_port(name)) + "/" + path.lstrip("/")
+
+    def _find_port(self, name: Union[int, str]) -> Port:
+        key = port_key(name)
+        if self.isRunning():
+            for one in self._open:
+                if key in one.port.keys:
+                    return one.port
+        raise OperationFailed(f"the port {name!r} is not open")
+
+
+def _given_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that arguments of ``run`` set; defaults leave them to the settings."""
+    from .settings import OPTIONS
+
+    found: dict[str, Any] = {}
+    for option in OPTIONS.values():
+        value = given.get(option.argument)
+        unset = value is None or value is False or isinstance(value, _Default)
+        if option.argument == "reload_source_changes" and value is False:
+            unset = False
+        if option.argument == "verbosity" and value == Verbosity.Low:
+            unset = True
+        if option.argument == "port" and value == -1:
+            unset = True
+        if not unset:
+            found[option.name] = value
+    return found
+
+
+def _limits(values: Mapping[str, Any]) -> Limits:
+    return Limits(
+        request_line=values["MAX_REQUEST_LINE_SIZE"],
+        field_line=values["MAX_FIELD_LINE_SIZE"],
+        field_count=values["MAX_FIELD_COUNT"],
+        head=values["MAX_HEAD_SIZE"],
+        body=values["MAX_REQUEST_SIZE"],
+        chunk_line=values["MAX_CHUNK_LINE_SIZE"],
+        chunk_extension=values["MAX_CHUNK_EXTENSION_SIZE"],
+        trailer_section=values["MAX_TRAILER_SIZE"],
+        trailer_count=values["MAX_TRAILER_COUNT"],
+    )
+
+
+def _timeouts(values: Mapping[str, Any]) -> Timeouts:
+    return Timeouts(
+        keep_alive=values["KEEP_ALIVE_TIMEOUT"],
+        head=values["HEAD_TIMEOUT"],
+        body=values["BODY_TIMEOUT"],
+        min_body_rate=values["MIN_BODY_RATE"],
+        send=values["SEND_TIMEOUT"],
+        linger=values["LINGER_TIMEOUT"],
+    )
+
+
+def _connection_limit(wanted: int) -> int:
+    """Return how many connections there may be: descriptors are left for everything else."""
+    import selectors
+
+    with selectors.DefaultSelector() as selector:
+        if isinstance(selector, selectors.SelectSelector):
+            return min(wanted, 500)
+    try:
+        import resource
+    except ImportError:
+        return wanted
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - 100))
+
+
+def _takes_two(callback: Callable[..., Any]) -> bool:
+    import inspect
+
+    try:
+        inspect.signature(callback).bind("main", 0)
+    except TypeError:
+        return False
+    except ValueError:
+        return True  # No signature to be had.
+    return True
+
+
+def _base_url(port: Port) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(port.host, port.host)
+    host = f"[{host}]" if ":" in host else host
+    return f"{'https' if port.secure else 'http'}://{host}:{port.number}"
+
+
+def _announce(opened: list[_OpenPort]) -> None:
+    """Log where the server is to be found, and how it is opened to other machines."""
+    for one in opened:
+        name = "" if one.port.name == MAIN_PORT else f" ({one.port.name})"
+        note = ""
+        if not one.values["ADDRESS"]:
+            note = '; this machine only: ADDRESS = "0.0.0.0" (--host 0.0.0.0) opens it to others'
+        logger.info("Serving on %s/%s%s", _base_url(one.port), name, note)
+
+
+@contextmanager
+def _signals(interrupted: Callable[[], None]) -> Iterator[None]:
+    """Have the signals that end a program call a function, until the block is left."""
+    names = ("SIGINT", "SIGTERM", "SIGBREAK")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        signal.signal(number, lambda received, frame: interrupted())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+#: The server that the functions of the package speak of.
+default_server = Server("")

@@ -1,0 +1,337 @@
+"""Every option of the server, exactly once.
+
+An option has a name, a type, a default and a line of documentation. The arguments of ``run``,
+``setSettingsForPort``, settings files, the environment and the command line are all read through
+this table, so a value is checked in one way wherever it comes from.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any, NamedTuple, Optional, Union
+
+from .errors import OperationFailed
+
+#: The name of the port that ``run(port=...)`` opens.
+MAIN_PORT = "main"
+
+ENVIRONMENT_PREFIX = "HWEBSERVER_"
+
+
+class Option(NamedTuple):
+    """One option.
+
+    Attributes:
+        name: As in a settings file.
+        kind: The type of its value.
+        default: What holds when nobody says anything.
+        doc: One line for people.
+        least: The smallest number allowed.
+        argument: The parameter of ``run`` that sets it; empty: none.
+        flag: The option of the command line that sets it, without its dashes; empty: none.
+        optional: Whether None is a value.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    doc: str
+    least: Optional[float] = None
+    argument: str = ""
+    flag: str = ""
+    optional: bool = False
+
+
+_MB = 1 << 20
+
+# fmt: off
+_TABLE = (
+    Option("PORT", int, 8008, "Number of the port to listen on; 0: the system chooses.", 0,
+           argument="port", flag="port"),
+    Option("MAX_PORT", int, None, "Last port to try when PORT cannot be had.", 0,
+           argument="up_to_port", optional=True),
+    Option("ALLOW_SYSTEM_PORT", bool, False, "Let the system choose when all of those fail.",
+           argument="use_free_port_on_failure"),
+    Option("ADDRESS", str, "", "Address or host name to listen on; empty: loopback alone.",
+           flag="host"),
+    Option("IPV6", bool, True, "Listen on ::1 too when ADDRESS is empty."),
+    Option("DEBUG", bool, False, "Log to the console; show tracebacks to local clients.",
+           argument="debug", flag="debug"),
+    Option("RELOAD_SOURCE_CHANGES", bool, None, "Restart when a loaded source file changes.",
+           argument="reload_source_changes", flag="reload", optional=True),
+    Option("MAX_NUM_THREADS", int, 4, "Most handlers that run at once.", 1,
+           argument="max_num_threads", flag="threads"),
+    Option("MAX_IN_MEMORY_FILE_UPLOAD_SIZE", int, 2621440,
+           "Bytes of a body kept in memory; a larger one goes to a temporary file.", 0,
+           argument="max_in_memory_file_upload_size"),
+    Option("MAX_REQUEST_SIZE", int, 3 << 30, "Most bytes of the body of a request (else 413).", 0,
+           argument="max_request_size"),
+    Option("VERBOSITY", int, 0, "0: startup and errors; 1: a line a request; 2: headers, timing.",
+           0, argument="verbosity", flag="verbosity"),
+    Option("ACCESS_LOG", bool, None, "Write a line a request (unset: by VERBOSITY).",
+           flag="access-log", optional=True),
+    Option("SERVER_HEADER", str, "hwebserver", "The Server field of answers; empty: none."),
+    Option("BACKLOG", int, 128, "Connections that the system keeps waiting to be accepted.", 1),
+    Option("MAX_CONNECTIONS", int, 10_000, "Most connections that are open at once.", 1),
+    Option("MAX_REQUEST_LINE_SIZE", int, 8192, "Bytes of a request line (else 414).", 16),
+    Option("MAX_FIELD_LINE_SIZE", int, 8192, "Bytes of one header field line (else 431).", 16),
+    Option("MAX_FIELD_COUNT", int, 100, "Header fields of a request (else 431).", 1),
+    Option("MAX_HEAD_SIZE", int, 65536, "Bytes of a request head (else 431).", 64),
+    Option("MAX_CHUNK_LINE_SIZE", int, 256, "Bytes of a chunk's size and extensions.", 16),
+    Option("MAX_CHUNK_EXTENSION_SIZE", int, 16, "Bytes of chunk extensions, in the mean.", 0),
+    Option("MAX_TRAILER_SIZE", int, 8192, "Bytes of the trailer section (else 431).", 0),
+    Option("MAX_TRAILER_COUNT", int, 16, "Fields of the trailer section (else 431).", 0),
+    Option("MAX_FORM_FIELDS", int, 1000, "Fields of a query or an url-encoded form.", 1),
+    Option("KEEP_ALIVE_TIMEOUT", float, 15.0, "Seconds that an idle connection is kept.", 0.0),
+    Option("HEAD_TIMEOUT", float, 10.0, "Seconds for a whole request head.", 0.01),
+    Option("BODY_TIMEOUT", float, 20.0, "Seconds without a byte of a body.", 0.01),
+    Option("MIN_BODY_RATE", float, 240.0, "Bytes a second, at least, of a body on the whole.", 0.0),
+    Option("SEND_TIMEOUT", float, 20.0, "Seconds in which a client takes nothing of an answer.",
+           0.01),
+    Option("LINGER_TIMEOUT", float, 2.0,
+           "Seconds without a byte before a refused client's connection is closed.", 0.0),
+    Option("SHUTDOWN_TIMEOUT", float, 10.0,
+           "Seconds for running requests at shutdown; None: for ever.", 0.0, optional=True),
+)
+# fmt: on
+
+OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
+
+#: Names that the environment has for other purposes.
+_ENVIRONMENT_ONLY = frozenset(("HWEBSERVER_SUPERVISED",))
+
+Source = Union[str, ModuleType, Mapping[str, Any]]
+
+
+def _nearest(name: str, names: Iterable[str]) -> Optional[str]:
+    from difflib import get_close_matches
+
+    found = get_close_matches(name, list(names), n=1, cutoff=0.8)
+    return found[0] if found else None
+
+
+def check_value(option: Option, value: Any, source: str) -> Any:
+    """Return the value if it is one that the option can have; whole numbers pass for seconds.
+
+    Raises:
+        OperationFailed: naming the option, the value and where it came from.
+    """
+    if value is None and option.optional:
+        return None
+    if option.kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    wrong_bool = isinstance(value, bool) and option.kind is not bool
+    if not isinstance(value, option.kind) or wrong_bool:
+        raise OperationFailed(
+            f"{option.name} is {value!r} in {source}, but must be of type {option.kind.__name__}"
+        )
+    if option.least is not None and value < option.least:
+        raise OperationFailed(
+            f"{option.name} is {value!r} in {source}, but must be at least {option.least}"
+        )
+    return value
+
+
+def _parse_text(option: Option, text: str, source: str) -> Any:
+    """Read a value from the environment."""
+    if option.optional and text.lower() == "none":
+        return None
+    if option.kind is bool:
+        known = {
+            "1": True,
+            "true": True,
+            "yes": True,
+            "on": True,
+            "0": False,
+            "false": False,
+            "no": False,
+            "off": False,
+            "": False,
+        }
+        return known.get(text.lower(), text)
+    if option.kind is str:
+        return text
+    try:
+        return option.kind(text)
+    except ValueError as error:
+        raise OperationFailed(
+            f"{option.name} is {text!r} in {source}, but must be of type {option.kind.__name__}"
+        ) from error
+
+
+class Settings:
+    """What was said about the options, by whom, and what follows for each port.
+
+    The later wins: defaults, the environment, the settings file, ``setSettingsForPort``, the
+    arguments of ``run``.
+    """
+
+    def __init__(self) -> None:
+        self._file: dict[str, dict[str, Any]] = {}
+        self._set: dict[str, dict[str, Any]] = {}
+        self._arguments: dict[str, Any] = {}
+
+    def set_for_port(self, values: Mapping[str, Any], port: str) -> None:
+        """Merge settings of one port (``setSettingsForPort``).
+
+        Raises:
+            OperationFailed: for an unknown name or a wrong type.
+        """
+        checked = _check_all(values, "setSettingsForPort", strict=True)
+        self._set.setdefault(port, {}).update(checked)
+
+    def load(self, source: Optional[Source]) -> None:
+        """Take the settings file of this run: a path, a module's name, a module, a dict or None.
+
+        Raises:
+            OperationFailed: it is not there, cannot be read, or holds something wrong.
+        """
+        self._file = {}
+        if source is None:
+            return
+        values, name, strict = _read_source(source)
+        ports = values.pop("PORTS", {})
+        if not isinstance(ports, Mapping) or not all(
+            isinstance(v, Mapping) for v in ports.values()
+        ):
+            raise OperationFailed(f"PORTS in {name} must be a dict of dicts")
+        self._file[""] = _check_all(values, name, strict=strict)
+        for port, own in ports.items():
+            self._file[port_key(port)] = _check_all(own, f"PORTS[{port!r}] of {name}", strict=True)
+
+    def set_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Take the arguments that ``run`` was given, by the names of their options.
+
+        Raises:
+            OperationFailed: for a wrong type.
+        """
+        self._arguments = {
+            name: check_value(OPTIONS[name], value, f"run({OPTIONS[name].argument}=...)")
+            for name, value in arguments.items()
+        }
+
+    def port_names(self) -> list[str]:
+        """Return the names of the ports, other than the main one, that have settings."""
+        return [
+            name for name in dict.fromkeys((*self._file, *self._set)) if name not in ("", MAIN_PORT)
+        ]
+
+    def for_port(self, port: str) -> dict[str, Any]:
+        """Return the value of every option for the port of that name."""
+        values = {option.name: option.default for option in _TABLE}
+        values.update(read_environment())
+        values.update(self._file.get("", {}))
+        if port != MAIN_PORT:
+            # The number of a port is its own: the main port's never holds for another one.
+            values.update({"PORT": None, "MAX_PORT": None, "ALLOW_SYSTEM_PORT": False})
+            if port.isdecimal():
+                values["PORT"] = int(port)
+        values.update(self._file.get(port, {}))
+        values.update(self._set.get(port, {}))
+        own = ("PORT", "MAX_PORT", "ALLOW_SYSTEM_PORT")
+        for name, value in self._arguments.items():
+            if port == MAIN_PORT or name not in own:
+                values[name] = value
+        return values
+
+
+def read_environment() -> dict[str, Any]:
+    """Return the options that ``HWEBSERVER_*`` variables set.
+
+    A variable has the name of the option, or that of its command-line option
+    (``HWEBSERVER_HOST`` is ``--host``).
+
+    Raises:
+        OperationFailed: for a wrong value, or for a name that misses a known one by little.
+    """
+    names = {ENVIRONMENT_PREFIX + option.name: option for option in _TABLE}
+    for option in _TABLE:
+        if option.flag:
+            variable = ENVIRONMENT_PREFIX + option.flag.upper().replace("-", "_")
+            names.setdefault(variable, option)
+    found: dict[str, Any] = {}
+    for variable, text in os.environ.items():
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in _ENVIRONMENT_ONLY:
+            continue
+        known = names.get(variable)
+        if known is not None:
+            source = f"the environment variable {variable}"
+            found[known.name] = check_value(known, _parse_text(known, text, source), source)
+            continue
+        nearest = _nearest(variable, names)
+        if nearest:
+            raise OperationFailed(
+                f"unknown environment variable {variable}: did you mean {nearest}?"
+            )
+    return found
+
+
+def port_key(port: Union[int, str]) -> str:
+    """Return the name that a port goes by: a number N is the same as the name ``str(N)``.
+
+    Raises:
+        OperationFailed: for what is neither a number nor a text.
+    """
+    if isinstance(port, bool) or not isinstance(port, (int, str)):
+        raise OperationFailed(f"{port!r} is not the name or the number of a port")
+    if port in ("", 0, "0", MAIN_PORT):
+        return MAIN_PORT
+    return str(port)
+
+
+def _check_all(values: Mapping[str, Any], source: str, *, strict: bool) -> dict[str, Any]:
+    """Check settings; where not strict, names that are nothing like ours are another's."""
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        option = OPTIONS.get(name)
+        if option is not None:
+            checked[name] = check_value(option, value, source)
+            continue
+        nearest = _nearest(str(name), OPTIONS)
+        if strict or nearest:
+            hint = f": did you mean {nearest}?" if nearest else ""
+            raise OperationFailed(f"unknown setting {name} = {value!r} in {source}{hint}")
+    return checked
+
+
+def _read_source(source: Source) -> tuple[dict[str, Any], str, bool]:
+    """Return the settings of a source, its name, and whether all of them must be ours."""
+    if isinstance(source, Mapping):
+        return dict(source), "the settings", True
+    if isinstance(source, ModuleType):
+        return _upper_case(vars(source)), f"the module {source.__name__}", False
+    if not isinstance(source, (str, os.PathLike)):
+        raise OperationFailed(f"settings is {source!r}, but must be a path, a module or a dict")
+    text = os.fspath(source)
+    if text.endswith(".py") or os.sep in text or os.path.isfile(text):
+        return _run_file(text), text, False
+    return _import_module(text), f"the module {text}", False
+
+
+def _upper_case(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name.isupper()}
+
+
+def _run_file(path: str) -> dict[str, Any]:
+    from runpy import run_path
+
+    if not os.path.isfile(path):
+        raise OperationFailed(f"the settings file {path} is not there")
+    try:
+        return _upper_case(run_path(path))
+    except Exception as error:
+        raise OperationFailed(f"the settings file {path} failed: {error!r}") from error
+
+
+def _import_module(name: str) -> dict[str, Any]:
+    from importlib import import_module
+
+    try:
+        import_module(name)
+    except Exception as error:
+        message = f"the settings module {name} cannot be imported: {error!r}"
+        raise OperationFailed(message) from error
+    return _upper_case(vars(sys.modules[name]))

@@ -1,0 +1,274 @@
+"""Remote calls: functions that clients call by POST to ``/api``.
+
+A call names a function and gives its arguments, as a form or as JSON. What is wrong with a call is
+told in one sentence that names the function and the argument, with status 422; what is wrong with
+a function is a 500.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Optional
+
+from ..errors import APIError, HTTPError
+from ..protocol.headers import media_type, quality_values
+from .request import Request
+from .response import Response, error_json, error_page
+
+_TRUTH = {
+    "1": True, "true": True, "yes": True, "on": True,
+    "0": False, "false": False, "no": False, "off": False, "": False,
+}  # fmt: skip
+
+
+class CallError(Exception):
+    """A call that cannot be made as the client asked; the message is for the client.
+
+    Args:
+        message: What is wrong.
+        status: The HTTP status code of the answer.
+    """
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class APIFunction:
+    """A function that clients may call.
+
+    Args:
+        name: The name they call it by, with its namespace.
+        function: Called with the request and their arguments.
+        ports: The keys of the ports it can be called on.
+        return_binary: Whether its result is sent as it is, not as JSON.
+        arg_types: Argument name to type: arguments that are no such thing are converted.
+        json_default: Makes JSON of what is none, as for ``json.dumps``.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        ports: frozenset[str],
+        *,
+        return_binary: bool = False,
+        arg_types: Optional[Mapping[str, Callable[[Any], Any]]] = None,
+        json_default: Optional[Callable[[Any], Any]] = None,
+    ) -> None:
+        import inspect
+
+        self.name = name
+        self.function = function
+        self.ports = ports
+        self._return_binary = return_binary
+        self._arg_types = dict(arg_types or {})
+        self._json_default = json_default
+        self._signature: Optional[inspect.Signature]
+        try:
+            # What a decorator wraps says nothing about how the wrapper is to be called.
+            self._signature = inspect.signature(function, follow_wrapped=False)
+        except (TypeError, ValueError):
+            self._signature = None
+
+    def call(self, request: Request, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Call the function.
+
+        Raises:
+            CallError: the arguments are not those of the function.
+            Exception: whatever the function raises.
+        """
+        kwargs = {
+            name: self._convert(name, value) if name in self._arg_types else value
+            for name, value in kwargs.items()
+        }
+        arguments: tuple[Any, ...] = (request, *args)
+        if self._signature is not None:
+            try:
+                bound = self._signature.bind(*arguments, **kwargs)
+            except TypeError as error:
+                raise CallError(f"{self.name}: {error}") from error
+            for name in self._arg_types:
+                if name in bound.arguments and name not in kwargs:
+                    bound.arguments[name] = self._convert(name, bound.arguments[name])
+            arguments, kwargs = bound.args, bound.kwargs
+        try:
+            return self.function(*arguments, **kwargs)
+        except TypeError as error:
+            if _did_not_fit(self.function, error):
+                raise CallError(f"{self.name}: {error}") from error
+            raise
+
+    def _convert(self, name: str, value: Any) -> Any:
+        """Make of an argument what its type says."""
+        kind = self._arg_types[name]
+        try:
+            return convert(value, kind)
+        except Exception as error:
+            wanted = getattr(kind, "__name__", str(kind))
+            shown = repr(value) if len(repr(value)) < 80 else repr(value)[:76] + "..."
+            raise CallError(
+                f"{self.name}: the argument {name!r} is {shown}, which is no {wanted}"
+            ) from error
+
+    def respond(self, result: Any) -> Response:
+        """Return the response for what the function returned.
+
+        Raises:
+            UnsendableError: JSON cannot hold it.
+        """
+        if isinstance(result, Response):
+            return result
+        if isinstance(result, (bytes, bytearray, memoryview)) or self._return_binary:
+            return Response(result, 200, "application/octet-stream")
+        from .jsontext import write_json
+
+        return Response(write_json(result, self._json_default), 200, "application/json")
+
+
+def convert(value: Any, kind: Callable[[Any], Any]) -> Any:
+    """Return a value as the type that was asked for.
+
+    Text says a truth value as people write it (``true``, ``0``, ``off``), and a list or a dict in
+    JSON; a number with a fraction is no int.
+
+    Raises:
+        Exception: it cannot be one.
+    """
+    number_from_truth = isinstance(value, bool) and kind is int
+    if isinstance(kind, type) and isinstance(value, kind) and not number_from_truth:
+        return value
+    if kind is bool and isinstance(value, str):
+        return _TRUTH[value.strip().lower()]
+    if kind in (list, dict) and isinstance(value, str):
+        from .jsontext import parse_json
+
+        value = parse_json(value.encode())
+        if not isinstance(value, kind):
+            raise ValueError("it is JSON of another type")
+        return value
+    if kind in (int, float, str, bool) and isinstance(value, (list, dict, type(None))):
+        raise TypeError("it is of another type")
+    converted = kind(value)
+    if kind is int and isinstance(value, float) and converted != value:
+        raise ValueError("it has a fraction")
+    return converted
+
+
+def _did_not_fit(function: Callable[..., Any], error: TypeError) -> bool:
+    """Say whether a TypeError means that a decorator could not pass the arguments on.
+
+    Such an error is raised at a call, in a wrapper, before the wrapped function has begun; and
+    neither with the request nor without do the arguments fit that function.
+    """
+    import inspect
+
+    inner = inspect.unwrap(function)
+    code = getattr(inner, "__code__", None)
+    if inner is function or code is None or f"{code.co_name}()" not in str(error):
+        return False
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code is code:
+            return False
+        trace = trace.tb_next
+    return True
+
+
+class Call(NamedTuple):
+    """What a client asks for."""
+
+    name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+def read_call(request: Request) -> Call:
+    """Return the call that a request makes.
+
+    Raises:
+        CallError: it makes none.
+    """
+    kind, _ = media_type(request.contentType())
+    if kind == "application/json":
+        return _parse_call(request.body(), "the body")
+    if kind not in ("application/x-www-form-urlencoded", ""):
+        raise CallError(
+            f"a call is a form or application/json, and this server cannot read {kind} for it", 415
+        )
+    form = request.POST()
+    if "json" in form:
+        return _parse_call(form["json"].encode("utf-8"), "the field 'json'")
+    name = form.pop("cmd_function", None)
+    if name is None:
+        raise CallError("a call has a field 'cmd_function' or 'json'")
+    return Call(name, [], dict(form))
+
+
+def _parse_call(text: bytes, where: str) -> Call:
+    from .jsontext import parse_json
+
+    try:
+        data = parse_json(text)
+    except ValueError as error:
+        raise CallError(f"{where} is not JSON: {error}") from error
+    if not (
+        isinstance(data, list)
+        and len(data) == 3
+        and isinstance(data[0], str)
+        and isinstance(data[1], list)
+        and isinstance(data[2], dict)
+    ):
+        raise CallError(f'{where} is not of the form ["function", [arguments], {{names: values}}]')
+    return Call(*data)
+
+
+class API:
+    """The functions of a server, and the handler of ``/api``."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._functions: dict[str, tuple[APIFunction, ...]] = {}
+
+    def add(self, function: APIFunction) -> None:
+        """Register a function; it replaces one of that name and those ports."""
+        with self._lock:
+            others = self._functions.get(function.name, ())
+            kept = tuple(one for one in others if one.ports != function.ports)
+            self._functions[function.name] = (function, *kept)
+
+    def find(self, name: str, ports: frozenset[str]) -> APIFunction:
+        """Return the function of a name on a port.
+
+        Raises:
+            CallError: there is none.
+        """
+        for function in self._functions.get(name, ()):
+            if not ports.isdisjoint(function.ports):
+                return function
+        raise CallError(f"there is no API function {name!r}")
+
+    def handle(self, request: Request) -> Response:
+        """Answer a call; what the function raises, other than an APIError, goes on."""
+        try:
+            call = read_call(request)
+            function = self.find(call.name, request.port_keys)
+            return function.respond(function.call(request, call.args, call.kwargs))
+        except CallError as error:
+            return refusal(request, error.status, str(error))
+        except APIError as error:
+            return refusal(request, error.status_code, error.message)
+        except HTTPError as error:
+            return refusal(request, error.status, error.message)
+
+
+def refusal(request: Request, status: int, error: Any) -> Response:
+    """Return an error as API clients expect it: JSON, but for browsers that show a page."""
+    weights = quality_values(request.headers().get("accept") or "")
+    if weights.get("text/html", 0.0) > 0:
+        return error_page(status, str(error))
+    try:
+        return error_json(status, error)
+    except (TypeError, ValueError):
+        return error_json(status, str(error))

@@ -1,0 +1,225 @@
+"""From a request head to an answer: what ``net`` is handed.
+
+When a head is complete the request is either refused (no such path, wrong method) or gets a place
+for its body; when that is complete its handler runs, and whatever happens in there becomes one
+answer. What a path leads to is kept with the head, since the next request of a connection mostly
+has the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple, Optional
+
+from ..errors import HTTPError, UnsendableError
+from ..net.exchange import Answer, Channel, ConnectionInfo, Pace
+from ..protocol.headers import quality_values
+from ..protocol.http1 import RequestHead
+from .handlers import as_response
+from .log import access_logger, log_access
+from .pages import server_error
+from .request import Request, Site
+from .response import Response, error_json, error_page, errorResponse, prefers_json
+from .routing import Kind, Match, Router
+from .uploads import BodyBuffer
+
+server_logger = logging.getLogger("hwebserver.server")
+app_logger = logging.getLogger("hwebserver.app")
+
+API_PATH = "/api"
+
+_NO_PACE = Pace()
+
+_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+class Plan(NamedTuple):
+    """What requests with one head lead to.
+
+    Attributes:
+        version: That of the router when this was found out.
+        matches: The registrations that may answer, the one that wins first.
+        refusal: What to say at once; then there are no matches.
+    """
+
+    version: int
+    matches: list[Match]
+    refusal: Optional[Response] = None
+
+
+class Application:
+    """The registrations of a server as something that answers requests.
+
+    Args:
+        router: Where paths lead.
+        site: What every request shares.
+    """
+
+    def __init__(self, router: Router, site: Site) -> None:
+        self._router = router
+        self.site = site
+
+    def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
+        """Begin with a request; see ``net.exchange.Application``."""
+        plan = head.memo
+        if plan is None or plan.version != self._router.version:
+            plan = head.memo = self._plan(head, info)
+        return Exchange(self.site, head, info, plan)
+
+    def refuse(
+        self, error: HTTPError, head: Optional[RequestHead], info: ConnectionInfo
+    ) -> Exchange:
+        """Answer what cannot be understood; see ``net.exchange.Application``."""
+        server_logger.warning("%s: %d: %s", info.peer[0], error.status, error.message)
+        response = _error_response(head, error.status, error.message)
+        return Exchange(self.site, head, info, Plan(0, [], response))
+
+    def _plan(self, head: RequestHead, info: ConnectionInfo) -> Plan:
+        version = self._router.version
+        if head.path == "*":
+            return Plan(version, [], _allow(Response(b"", 204, ""), _METHODS))
+        found = self._router.find(head.path, info.port.keys)
+        matches = [match for match in found if match.route.allows(head.method)]
+        if matches and head.method not in ("GET", "HEAD", "OPTIONS"):
+            matches = [match for match in matches if _takes_body(match)]
+        if matches:
+            return Plan(version, matches)
+        if not found:
+            return Plan(version, [], _error_response(head, 404, "Not found"))
+        methods: set[str] = {"OPTIONS"}
+        for match in found:
+            methods |= match.route.methods or set()
+        if head.method == "OPTIONS":
+            # RFC 9110 9.3.7: nobody asked for these requests, so the server answers.
+            return Plan(version, [], _allow(Response(b"", 204, ""), ", ".join(sorted(methods))))
+        message = f"The method {head.method} is not allowed here."
+        response = _error_response(head, 405, message)
+        return Plan(version, [], _allow(response, ", ".join(sorted(methods))))
+
+
+def _takes_body(match: Match) -> bool:
+    """Say whether a registration may answer other methods than GET: files do for what is there."""
+    route = match.route
+    return route.kind is not Kind.FILES or route.target.find(match.rest) is not None
+
+
+def _allow(response: Response, methods: str) -> Response:
+    response.setHeader("Allow", methods)
+    return response
+
+
+def _error_response(head: Optional[RequestHead], status: int, message: str) -> Response:
+    """Return an error for a request that no handler sees.
+
+    What calls ``/api`` expects JSON, unless it is a browser that shows a page.
+    """
+    accept = None if head is None else head.fields.get("accept")
+    json = prefers_json(accept)
+    if not json and head is not None and head.path.rstrip("/") == API_PATH and status < 500:
+        json = quality_values(accept or "").get("text/html", 0.0) == 0
+    return error_json(status, message) if json else error_page(status, message)
+
+
+class Exchange:
+    """One request and its answer; see ``net.exchange.Exchange``."""
+
+    __slots__ = ("_body", "_head", "_info", "_plan", "_site")
+
+    def __init__(
+        self, site: Site, head: Optional[RequestHead], info: ConnectionInfo, plan: Plan
+    ) -> None:
+        self._site = site
+        self._head = head
+        self._info = info
+        self._plan = plan
+        self._body: Optional[BodyBuffer] = None
+
+    @property
+    def refusal(self) -> Optional[Answer]:
+        """The answer that is decided already."""
+        response = self._plan.refusal
+        return None if response is None else response.answer()
+
+    @property
+    def sink(self) -> BodyBuffer:
+        """Where the body goes."""
+        if self._body is None:
+            self._body = BodyBuffer(self._site.in_memory)
+        return self._body
+
+    @property
+    def pace(self) -> Pace:
+        """That of the registration that wins."""
+        matches = self._plan.matches
+        return matches[0].route.pace if matches else _NO_PACE
+
+    def respond(self, channel: Channel) -> Optional[Answer]:
+        """Run the handler and return its answer."""
+        if self._head is None:
+            return self.refusal
+        request = Request(self._head, self._info, self._site, self._body, channel)
+        try:
+            result = self._run(request)
+            if request.started:
+                return None
+            response = request.sent or as_response(result)
+        except BaseException as error:
+            # Whatever a handler raises costs its own client the answer, and nobody else anything.
+            if request.started:
+                channel.abort()
+            return self._failed(request, error)
+        try:
+            return response.answer()
+        except OSError as error:
+            return self._unreadable(request, error)
+
+    def _run(self, request: Request) -> Any:
+        for match in self._plan.matches:
+            route = match.route
+            if route.kind is Kind.FILES:
+                response = route.target.respond(request, match.rest)
+                if response is not None:
+                    return response
+            elif route.parameters:
+                values = route.values(match.segments)
+                request.bind(values)
+                return route.target(request, **values)
+            else:
+                return route.target(request)
+        return errorResponse(request, "Not found", 404)
+
+    def _failed(self, request: Request, error: BaseException) -> Optional[Answer]:
+        """Log what a handler raised, and answer with it unless an answer is under way."""
+        if isinstance(error, HTTPError):
+            response = errorResponse(request, error.message, error.status)
+        else:
+            if request.started and isinstance(error, ConnectionError):
+                return None  # The client has left: nobody's fault, and nobody waits.
+            line = f"{request.method()} {request.pathWithQueryString()}"
+            app_logger.error("the handler of %s failed", line, exc_info=error)
+            if isinstance(error, UnsendableError):
+                response = errorResponse(request, str(error), 500)
+            else:
+                response = server_error(request, error)
+        return None if request.started else response.answer()
+
+    def _unreadable(self, request: Request, error: OSError) -> Optional[Answer]:
+        """Answer for a file that cannot be opened: it is not there, or not for us."""
+        if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
+            return errorResponse(request, "Not found", 404).answer()
+        if isinstance(error, PermissionError):
+            return errorResponse(request, "The file cannot be read.", 403).answer()
+        return self._failed(request, error)
+
+    def unsendable(self, error: ValueError) -> Answer:
+        """Return what is sent instead of an answer that cannot be sent: 500."""
+        app_logger.error("the answer of a handler cannot be sent: %s", error)
+        return error_page(500, "The server failed to answer this request.").answer()
+
+    def finish(self, status: int, sent: int, seconds: float) -> None:
+        """Log the exchange and let go of the body."""
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+        if access_logger.isEnabledFor(logging.INFO):
+            log_access(self._info, self._head, status, sent, seconds)

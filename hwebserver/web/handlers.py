@@ -1,0 +1,124 @@
+"""Handlers: functions, and objects with a ``handle`` method; and what they may return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..errors import OperationFailed
+from .request import Request
+from .response import Response
+
+Handler = Callable[..., Any]
+
+#: ``inspect.CO_COROUTINE``; the module takes longer to import than the rest of the server.
+_COROUTINE = 0x80
+
+
+class URLHandler:
+    """A handler as an object: override ``handle`` and register it by ``insertHandlerForPort``.
+
+    Args:
+        path: The path it answers, as for ``urlHandler``.
+        methods: The methods it takes.
+        allows_partial: Whether it answers every path below, too.
+    """
+
+    def __init__(
+        self, path: str, methods: Iterable[str] = ("GET", "POST"), allows_partial: bool = False
+    ) -> None:
+        self._path = path
+        self._methods = list(methods)
+        self._allows_partial = allows_partial
+
+    def path(self) -> str:
+        """Return the path it answers."""
+        return self._path
+
+    def methods(self) -> list[str]:
+        """Return the methods it takes."""
+        return list(self._methods)
+
+    def allowsPartial(self) -> bool:
+        """Return whether it answers every path below, too."""
+        return self._allows_partial
+
+    def handle(self, request: Request, **parameters: Any) -> Any:
+        """Answer a request.
+
+        Args:
+            request: The request.
+            parameters: The values of the path's template.
+
+        Returns:
+            A response, or what ``as_response`` makes one of.
+        """
+        raise OperationFailed(f"{type(self).__name__} has no method handle of its own")
+
+
+class URLCallbackHandler(URLHandler):
+    """A handler around a function.
+
+    Args:
+        path: The path it answers, as for ``urlHandler``.
+        callback: Called with the request and the values of the path's template.
+        methods: The methods it takes.
+        allows_partial: Whether it answers every path below, too.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        callback: Handler,
+        methods: Iterable[str] = ("GET", "POST"),
+        allows_partial: bool = False,
+    ) -> None:
+        super().__init__(path, methods, allows_partial)
+        check_plain(callback)
+        self._callback = callback
+
+    def handle(self, request: Request, **parameters: Any) -> Any:
+        """Answer a request with what the function returns."""
+        return self._callback(request, **parameters)
+
+
+def check_plain(function: Any) -> None:
+    """Refuse what is no plain function.
+
+    Raises:
+        OperationFailed: it cannot be called, or is a coroutine function.
+    """
+    if not callable(function):
+        raise OperationFailed(f"a handler is a function, not {function!r}")
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & _COROUTINE:
+        raise OperationFailed(
+            f"{function.__qualname__} is a coroutine function, which this version cannot run"
+        )
+
+
+def as_response(result: Any) -> Response:
+    """Return a response for what a handler returned.
+
+    Text is HTML, bytes are ``application/octet-stream``, dicts, lists, numbers and truth values
+    are JSON, and None is 204 (No Content).
+
+    Raises:
+        TypeError: it is none of these, or JSON cannot hold it.
+    """
+    if isinstance(result, Response):
+        return result
+    if isinstance(result, str):
+        return Response(result)
+    if isinstance(result, (bytes, bytearray, memoryview)):
+        return Response(result, 200, "application/octet-stream")
+    if result is None:
+        return Response(b"", 204, "")
+    if isinstance(result, (dict, list, tuple, int, float)):
+        from .jsontext import write_json
+
+        return Response(write_json(result), 200, "application/json")
+    raise TypeError(
+        f"a handler returns a Response, text, bytes, data for JSON or None, not "
+        f"{type(result).__name__}"
+    )

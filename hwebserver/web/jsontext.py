@@ -1,0 +1,97 @@
+"""JSON in and out (RFC 8259), with errors that say where the fault is.
+
+Python's ``json`` reads and writes NaN, which no other reader accepts; it reads numbers of any
+length, which takes quadratic time; and it answers deep nesting with a RecursionError. Here all of
+these are errors that name the fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from math import isfinite
+from typing import Any, Optional
+
+from ..errors import UnsendableError
+
+#: Numbers with more digits are refused, as CPython itself does since 3.11.
+_MAX_DIGITS = 4300
+
+_SCALARS = (str, int, float, bool, type(None))
+
+
+def parse_json(data: bytes) -> Any:
+    """Return what a text in JSON says.
+
+    Args:
+        data: The text, in UTF-8 (16 and 32 bits are recognised).
+
+    Raises:
+        ValueError: it is no JSON, or is nested too deeply.
+    """
+    long = len(data) > _MAX_DIGITS
+    try:
+        return json.loads(
+            data, parse_constant=_refuse_constant, parse_int=_parse_int if long else None
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no value in JSON")
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"it holds a number of {len(digits)} digits")
+    return int(digits)
+
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(", ", ": ")).encode
+
+
+def write_json(value: Any, default: Optional[Callable[[Any], Any]] = None) -> bytes:
+    """Return a value as JSON.
+
+    Args:
+        value: What to write.
+        default: Makes something writable of an object that is not, as for ``json.dumps``.
+
+    Raises:
+        UnsendableError: it holds something that JSON cannot.
+    """
+    encode = _encode
+    if default is not None:
+        encode = json.JSONEncoder(allow_nan=False, default=default).encode
+    try:
+        return encode(value).encode("ascii")
+    except RecursionError as error:
+        raise UnsendableError("the result is nested too deeply for JSON") from error
+    except (TypeError, ValueError) as error:
+        fault = None if default is not None else _find_fault(value)
+        raise UnsendableError(fault or f"the result cannot be written as JSON: {error}") from error
+
+
+def _find_fault(value: Any) -> Optional[str]:
+    """Return what in a value JSON cannot hold, and where."""
+    waiting: list[tuple[Any, str, tuple[int, ...]]] = [(value, "result", ())]
+    while waiting:
+        item, where, around = waiting.pop()
+        if isinstance(item, float) and not isfinite(item):
+            return f"{where} is the float {item}, which JSON cannot hold"
+        if isinstance(item, _SCALARS):
+            continue
+        if id(item) in around:
+            return f"{where} contains itself, which JSON cannot hold"
+        inside = (*around, id(item))
+        if isinstance(item, dict):
+            for key, inner in item.items():
+                if not isinstance(key, _SCALARS):
+                    return f"{where} has a key of type {type(key).__name__}: {key!r}"
+                waiting.append((inner, f"{where}[{key!r}]", inside))
+        elif isinstance(item, (list, tuple)):
+            waiting += [(inner, f"{where}[{n}]", inside) for n, inner in enumerate(item)]
+        else:
+            return f"{where} is of type {type(item).__name__}, which JSON cannot hold"
+    return None

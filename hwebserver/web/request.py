@@ -1,0 +1,344 @@
+"""The request as a handler sees it. Everything is worked out when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from urllib.parse import quote, urljoin
+
+from ..errors import HTTPError
+from ..net.exchange import Channel, ConnectionInfo
+from ..protocol.cookies import parse_cookies
+from ..protocol.headers import Fields, media_type
+from ..protocol.http1 import RequestHead
+from ..protocol.target import decode, parse_form, split_authority
+from .uploads import BodyBuffer
+
+if TYPE_CHECKING:
+    from .response import Response
+
+
+class Site(NamedTuple):
+    """What every request of a server shares.
+
+    Attributes:
+        debug: Whether the server runs in debug mode.
+        shutdown: Asks the server to stop.
+        max_form_fields: Most fields of a query or a form.
+        in_memory: Bytes of a body kept in memory.
+    """
+
+    debug: bool
+    shutdown: Callable[[], None]
+    max_form_fields: int
+    in_memory: int
+
+
+class HeaderDict(dict[str, str]):
+    """Header fields by their names as sent; looking one up ignores case."""
+
+    def __init__(self, fields: Fields) -> None:
+        super().__init__((name, fields.combined[name.lower()]) for name, _ in fields)
+        self._combined = fields.combined
+
+    def __getitem__(self, name: str) -> str:
+        return self._combined[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._combined
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a field, or the default."""
+        return self._combined.get(name.lower(), default)
+
+
+class Request:
+    """A request.
+
+    Handlers get one; they do not make any. Where a name repeats, the plain methods give the last
+    value and those that end in ``List`` all of them.
+    """
+
+    __slots__ = (
+        "_body",
+        "_channel",
+        "_forms",
+        "_head",
+        "_headers",
+        "_info",
+        "_parameters",
+        "_sent",
+        "_site",
+        "_started",
+    )
+
+    def __init__(
+        self,
+        head: RequestHead,
+        info: ConnectionInfo,
+        site: Site,
+        body: Optional[BodyBuffer],
+        channel: Channel,
+    ) -> None:
+        self._head = head
+        self._info = info
+        self._site = site
+        self._body = body
+        self._channel = channel
+        self._parameters: Mapping[str, Any] = {}
+        self._headers: Optional[HeaderDict] = None
+        self._forms: Optional[dict[str, Mapping[str, list[str]]]] = None
+        self._sent: Optional[Response] = None
+        self._started = False
+
+    # --- the request line ---
+
+    def method(self) -> str:
+        """Return the method, as sent."""
+        return self._head.method
+
+    def path(self) -> str:
+        """Return the path, percent-decoded once and not normalised."""
+        return decode(self._head.path)
+
+    def pathParameters(self) -> dict[str, Any]:
+        """Return the values of the path template that matched."""
+        return dict(self._parameters)
+
+    def queryString(self) -> str:
+        """Return the query as sent, without the question mark."""
+        return self._head.query
+
+    def pathWithQueryString(self) -> str:
+        """Return the path and the query as sent."""
+        head = self._head
+        return f"{head.path}?{head.query}" if head.query else head.path
+
+    def absoluteURI(self, location: Optional[str] = None) -> str:
+        """Return this request's URI, or that of a location relative to it.
+
+        Args:
+            location: A path, a relative reference or a whole URI; None: this request.
+        """
+        base = f"{self.scheme()}://{self.host()}"
+        if location is None:
+            return base + quote(self.pathWithQueryString(), safe="/:?#[]@!$&'()*+,;=%~|^{}")
+        if location.startswith("/"):
+            return base + location  # //host/path too is a path of this server
+        return urljoin(base + self._head.path, location)
+
+    def protocol(self) -> str:
+        """Return the protocol, ``HTTP/1.1`` or ``HTTP/1.0``."""
+        return f"HTTP/1.{self._head.minor}"
+
+    # --- where it came from, and to whom ---
+
+    def isSecure(self) -> bool:
+        """Return whether the connection is encrypted."""
+        return self._info.port.secure
+
+    def scheme(self) -> str:
+        """Return ``https`` or ``http``."""
+        return "https" if self.isSecure() else "http"
+
+    def host(self) -> str:
+        """Return the host that the client asked for, with the port if it named one."""
+        if self._head.authority is not None:
+            return self._head.authority
+        address, number = self._info.local
+        return f"[{address}]:{number}" if ":" in address else f"{address}:{number}"
+
+    def port(self) -> int:
+        """Return the number of the port that the request came to."""
+        return self._info.port.number
+
+    def portName(self) -> str:
+        """Return the name of the port that the request came to, ``main`` for the main port."""
+        return self._info.port.name
+
+    def clientAddress(self) -> tuple[str, int]:
+        """Return the address and the port of the client."""
+        return self._info.peer
+
+    def serverAddress(self) -> tuple[str, int]:
+        """Return the address and the port that the client connected to."""
+        return self._info.local
+
+    def socketFD(self) -> int:
+        """Return the descriptor of the connection. The server goes on using it."""
+        return self._info.descriptor
+
+    # --- header fields ---
+
+    def headers(self) -> HeaderDict:
+        """Return the header fields, named as sent; looking one up ignores case."""
+        if self._headers is None:
+            self._headers = HeaderDict(self._head.fields)
+        return self._headers
+
+    def cookies(self) -> dict[str, str]:
+        """Return the cookies."""
+        return parse_cookies(self._head.fields.get("cookie") or "")
+
+    def contentType(self) -> str:
+        """Return the Content-Type, empty if there is none."""
+        return self._head.fields.get("content-type") or ""
+
+    def contentLength(self) -> int:
+        """Return the number of bytes of the body; that of a chunked one is counted."""
+        length = self._head.content_length
+        return len(self.body()) if length is None else length
+
+    # --- query, form and body ---
+
+    def body(self) -> bytes:
+        """Return the body."""
+        return b"" if self._body is None else self._body.read()
+
+    def json(self) -> Any:
+        """Return what the body says in JSON.
+
+        Raises:
+            HTTPError: 400, it is no JSON.
+        """
+        from .jsontext import parse_json
+
+        try:
+            return parse_json(self.body())
+        except ValueError as error:
+            raise HTTPError(400, f"The body is not JSON: {error}") from error
+
+    def GET(self) -> dict[str, str]:
+        """Return the fields of the query."""
+        return {name: values[-1] for name, values in self._form("GET").items()}
+
+    def GETList(self, name: str) -> list[str]:
+        """Return all values that the query has for a name."""
+        return list(self._form("GET").get(name, ()))
+
+    def POST(self) -> dict[str, str]:
+        """Return the fields of the url-encoded form in the body; empty for another body."""
+        return {name: values[-1] for name, values in self._form("POST").items()}
+
+    def POSTList(self, name: str) -> list[str]:
+        """Return all values that the form in the body has for a name."""
+        return list(self._form("POST").get(name, ()))
+
+    def _form(self, which: str) -> Mapping[str, list[str]]:
+        if self._forms is None:
+            self._forms = {}
+        form = self._forms.get(which)
+        if form is None:
+            form = {}
+            text = self._head.query if which == "GET" else self._form_text()
+            for name, value in parse_form(text, self._site.max_form_fields):
+                form.setdefault(name, []).append(value)
+            self._forms[which] = form
+        return form
+
+    def _form_text(self) -> str:
+        kind, _ = media_type(self.contentType())
+        if kind != "application/x-www-form-urlencoded":
+            return ""
+        return self.body().decode("utf-8", "replace")
+
+    # --- the server ---
+
+    def isInDebugMode(self) -> bool:
+        """Return whether the server runs in debug mode."""
+        return self._site.debug
+
+    def requestServerShutdown(self) -> None:
+        """Ask the server to stop; this request is still answered."""
+        self._site.shutdown()
+
+    # --- a response that is sent by hand ---
+
+    def send(self, response: Response) -> None:
+        """Answer with a response; what the handler returns is not looked at then.
+
+        Args:
+            response: The response.
+
+        Raises:
+            RuntimeError: a response is under way already.
+        """
+        if self._started or self._sent is not None:
+            raise RuntimeError("the request has been answered already")
+        self._sent = response
+
+    def sendHeaders(self, response: Response) -> None:
+        """Send the head of a response now; its body follows by ``sendBody``.
+
+        Without a Content-Length the body goes in chunks.
+
+        Args:
+            response: The status and the header fields; its body is not sent.
+
+        Raises:
+            RuntimeError: a response is under way already.
+            ConnectionError: the client has left.
+        """
+        if self._started or self._sent is not None:
+            raise RuntimeError("the request has been answered already")
+        answer = response.head_answer()
+        self._channel.start(answer)
+        self._started = True
+
+    def sendBody(self, data: Any) -> None:
+        """Send a piece of the body; blocks while the client does not take it.
+
+        Args:
+            data: Text or bytes.
+
+        Raises:
+            RuntimeError: no head was sent.
+            ValueError: it is more than the Content-Length said.
+            ConnectionError: the client has left.
+        """
+        if not self._started:
+            raise RuntimeError("the body of a response follows its head: call sendHeaders first")
+        self._channel.write(data.encode("utf-8") if isinstance(data, str) else bytes(data))
+
+    # --- for the package ---
+
+    @property
+    def started(self) -> bool:
+        """Whether a response is being sent by hand."""
+        return self._started
+
+    @property
+    def sent(self) -> Optional[Response]:
+        """The response that was given to ``send``."""
+        return self._sent
+
+    def bind(self, parameters: Mapping[str, Any]) -> None:
+        """Take the values of the path template that matched."""
+        self._parameters = parameters
+
+    @property
+    def port_keys(self) -> frozenset[str]:
+        """The names that registrations may mean the request's port by."""
+        return self._info.port.keys
+
+    @property
+    def is_local(self) -> bool:
+        """Whether nobody but this machine's user sees the answer.
+
+        The peer and the host are loopback, and no proxy stands between (a field that says so may
+        be forged, but only to see less).
+        """
+        fields = self._head.fields.combined
+        if any(name == "forwarded" or name.startswith("x-forwarded-") for name in fields):
+            return False
+        name = split_authority(self.host())[0]
+        return is_loopback(self._info.peer[0]) and is_loopback(name)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or an address means this machine alone (RFC 6761 6.3)."""
+    name = host.strip("[]").lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost") or name == "::1":
+        return True
+    parts = name.split(".")
+    return len(parts) == 4 and parts[0] == "127" and all(part.isdecimal() for part in parts)

@@ -1,0 +1,160 @@
+"""Directories whose files are served.
+
+A request names a file by segments that were decoded one by one, so a separator inside one is an
+attempt to get somewhere else and matches nothing; nor does a name that Windows would read as a
+device, a drive or a stream. What is left is resolved, and a link that leads outside matches
+nothing either.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+from collections.abc import Sequence
+from typing import Optional
+
+from .mime import guess_type
+from .request import Request
+from .response import Response, errorResponse, redirect
+
+logger = logging.getLogger("hwebserver.server")
+
+INDEX = "index.html"
+
+#: Separators of any system, and what no file name should hold.
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+#: Names that Windows takes for devices, whatever their ending; the superscripts are digits to it.
+_DEVICE = re.compile(
+    r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])"
+    r"[ ]*(?:[.:].*)?\Z",
+    re.IGNORECASE,
+)
+
+
+def is_file_name(segment: str, windows: bool = os.name == "nt") -> bool:
+    """Say whether a segment of a path can name a file in a directory, and nothing else.
+
+    Args:
+        segment: Decoded.
+        windows: Whether the rules of Windows hold: no streams, drives, devices, no dot or space
+            at the end (it drops these silently).
+    """
+    if segment in ("", ".", "..") or _UNSAFE.search(segment):
+        return False
+    if not windows:
+        return True
+    return ":" not in segment and segment[-1] not in ". " and _DEVICE.match(segment) is None
+
+
+class StaticDirectory:
+    """A directory of files.
+
+    Args:
+        directory: Where they are. It may come to be later; that it is not there is logged once.
+        listing: Whether a directory without an index page is listed.
+    """
+
+    def __init__(self, directory: str, listing: bool = False) -> None:
+        self._directory = os.path.abspath(directory)
+        self._listing = listing
+        self._root = ""
+        self._missed = False
+        self._find_root()
+
+    def respond(self, request: Request, rest: Sequence[str]) -> Optional[Response]:
+        """Answer a request for a file, or return None when there is none.
+
+        Args:
+            request: The request.
+            rest: The segments of its path behind the prefix, decoded.
+        """
+        path = self.find(rest)
+        if path is None:
+            return None
+        if request.method() not in ("GET", "HEAD"):
+            return method_not_allowed(request)
+        if path.endswith(os.sep):
+            return self._directory_response(request, path)
+        return Response(path, 200, guess_type(path), is_file_name=True)
+
+    def find(self, rest: Sequence[str]) -> Optional[str]:
+        """Return the file that a path names, a separator behind a directory; None: there is none.
+
+        A directory counts when it has an index page, or may be listed.
+        """
+        if not all(map(is_file_name, rest)) or not self._find_root():
+            return None
+        try:
+            path = os.path.realpath(os.path.join(self._root, *rest))
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError):
+            return None  # A name that is too long, or that the file system cannot encode.
+        if path != self._root and not path.startswith(os.path.join(self._root, "")):
+            return None
+        if stat.S_ISREG(mode):
+            return path
+        index = os.path.join(path, INDEX)
+        if stat.S_ISDIR(mode) and (self._listing or os.path.isfile(index)):
+            return os.path.join(path, "")
+        return None
+
+    def _find_root(self) -> bool:
+        """See that the directory is there; say so once when it is not."""
+        if not self._root and os.path.isdir(self._directory):
+            self._root = os.path.realpath(self._directory)
+        if not self._root and not self._missed:
+            self._missed = True
+            logger.warning("the directory %s is not there (yet)", self._directory)
+        return bool(self._root)
+
+    def _directory_response(self, request: Request, path: str) -> Optional[Response]:
+        """Answer for a directory, under a path that ends in a slash: links in it are relative."""
+        own = request.pathWithQueryString()
+        asked, mark, query = own.partition("?")
+        if not asked.endswith("/"):
+            return redirect(request, f"{asked}/{mark}{query}", permanent=True)
+        index = os.path.join(path, INDEX)
+        inside = self._inside(index)
+        if inside is not None:
+            return Response(inside, 200, guess_type(INDEX), is_file_name=True)
+        return _listing_page(request, path) if self._listing else None
+
+    def _inside(self, path: str) -> Optional[str]:
+        """Return where a file of the directory really is, None when that is outside."""
+        real = os.path.realpath(path)
+        if os.path.isfile(real) and real.startswith(os.path.join(self._root, "")):
+            return real
+        return None
+
+
+def method_not_allowed(request: Request) -> Response:
+    """Return the answer of a file to another method than GET and HEAD."""
+    options = request.method() == "OPTIONS"
+    response = (
+        Response(b"", 204, "")
+        if options
+        else errorResponse(request, "A file is only read: GET and HEAD.", 405)
+    )
+    response.setHeader("Allow", "GET, HEAD, OPTIONS")
+    return response
+
+
+def _listing_page(request: Request, path: str) -> Response:
+    """Show the names in a directory."""
+    from html import escape
+    from urllib.parse import quote
+
+    with os.scandir(path) as entries:
+        names = sorted(entry.name + "/" * entry.is_dir() for entry in entries)
+    title = f"Files in {escape(request.path())}"
+    rows = "\n".join(
+        f'<li><a href="./{quote(name, errors="surrogatepass")}">{escape(name)}</a></li>'
+        for name in names
+    )
+    return Response(
+        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
+        f"</head>\n<body>\n<h1>{title}</h1>\n<ul>\n{rows}\n</ul>\n</body>\n</html>\n"
+    )
