@@ -122,13 +122,13 @@ def check_value(option: Option, value: Any, source: str) -> Any:
     if value is None and option.optional:
         return None
     if option.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    wrong_bool = isinstance(value, bool) and option.kind is not bool
-    if not isinstance(value, option.kind) or wrong_bool:
+        return check_value(option, float(value), source)
+    kind: Any = option.kind
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise OperationFailed(
             f"{option.name} is {value!r} in {source}, but must be of type {option.kind.__name__}"
         )
-    if option.least is not None and value < option.least:
+    if option.least is not None and not value >= option.least:
         raise OperationFailed(
             f"{option.name} is {value!r} in {source}, but must be at least {option.least}"
         )

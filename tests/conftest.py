@@ -1,0 +1,39 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import hwebserver
+from support import wait_until
+
+
+@pytest.fixture
+def server() -> hwebserver.Server:
+    """A server of the test's own, not running."""
+    return hwebserver.Server("test")
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """See that a test leaves no thread of ours and no open descriptor behind."""
+    descriptors = _descriptors()
+    yield
+    wait_until(lambda: not _threads())
+    if descriptors is not None:
+        wait_until(lambda: (_descriptors() or 0) <= descriptors)
+
+
+def _threads() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("hwebserver")]
+
+
+def _descriptors() -> int | None:
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return None
