@@ -6,33 +6,30 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, Optional, TypeVar, Union
 
 from .enums import Verbosity
 from .errors import OperationFailed
 from .hosts.graphical import is_ui_available
-from .net.connection import Endpoint, Timeouts
-from .net.exchange import Port
-from .net.listener import Listener, open_listeners, resolve
+from .net.connection import Endpoint
 from .net.poller import Poller
 from .net.pool import Pool
-from .protocol.http1 import Limits
+from .ports import OpenPort, RunPorts, open_ports
 from .protocol.response import HeadWriter
-from .settings import MAIN_PORT, Settings, Source, port_key
+from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
 from .web.api import API, APIFunction
 from .web.application import API_PATH, Application
 from .web.handlers import URLHandler, check_plain
 from .web.log import Console
 from .web.request import Site
-from .web.routing import EVERY_PORT, Kind, Route, Router, port_keys
+from .web.routing import Kind, Route, Router, port_keys
 from .web.static import StaticDirectory
 
 logger = logging.getLogger("hwebserver.server")
 
 Ports = Iterable[Union[int, str]]
-RunPorts = Sequence[Union[int, str, "tuple[str, int]"]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: Windows delivers Ctrl+C only to a main thread that wakes now and then.
@@ -54,14 +51,6 @@ class RecordedRun(NamedTuple):
     arguments: dict[str, Any]
 
 
-class _OpenPort(NamedTuple):
-    """A port of a running server."""
-
-    port: Port
-    listeners: list[Listener]
-    values: Mapping[str, Any]
-
-
 class Server:
     """A web server: what it answers, and its life.
 
@@ -79,7 +68,7 @@ class Server:
         self._settings = Settings()
         self._starting = threading.Lock()
         self._pool: Optional[Pool] = None
-        self._open: list[_OpenPort] = []
+        self._open: list[OpenPort] = []
         self._shutdown_timeout: Optional[float] = None
         self._debug = False
         self._restart = False
@@ -227,7 +216,12 @@ class Server:
         self._router.add(Route(API_PATH, self._api.handle, methods=["POST"], ports=keys))
 
     def registerStaticFilesDirectory(
-        self, directory: str, url_prefix: str = "/static", port: Union[int, str] = -1
+        self,
+        directory: str,
+        url_prefix: str = "/static",
+        port: Union[int, str] = -1,
+        *,
+        listing: bool = False,
     ) -> None:
         """Serve the files of a directory.
 
@@ -235,13 +229,12 @@ class Server:
             directory: Where they are; it may come to be later.
             url_prefix: The path that stands for the directory.
             port: The port; -1: the main port.
+            listing: Whether a directory without an index page is listed.
 
         Raises:
             OperationFailed: the port cannot be.
         """
-        self._register_files(StaticDirectory(os.fspath(directory)), url_prefix, port)
-
-    def _register_files(self, source: Any, url_prefix: str, port: Union[int, str]) -> None:
+        source = StaticDirectory(os.fspath(directory), listing)
         keys = port_keys([] if port == -1 else [port])
         self._router.add(Route(url_prefix, source, ports=keys, kind=Kind.FILES))
 
@@ -322,7 +315,7 @@ class Server:
         self._settings.load(given["settings"])
         self._settings.set_arguments(_given_options(given))
         values = self._settings.for_port(MAIN_PORT)
-        opened = self._open_ports(given["ports"])
+        opened = open_ports(self._settings, given["ports"])
         self._debug = values["DEBUG"]
         self._restart = False
         self._shutdown_timeout = values["SHUTDOWN_TIMEOUT"]
@@ -330,61 +323,14 @@ class Server:
         self._open = opened
         self._pool = self._make_pool(values, console)
         self._pool.start()
-        _announce(opened)
+        for one in opened:
+            one.announce()
         self._call_back(given["port_callback"])
         if values["RELOAD_SOURCE_CHANGES"] is None:
             return bool(values["DEBUG"]) and not background and not is_ui_available()
         if values["RELOAD_SOURCE_CHANGES"] and background:
             logger.warning("source files are only watched by a server that runs in the foreground")
         return bool(values["RELOAD_SOURCE_CHANGES"])
-
-    def _open_ports(self, ports: RunPorts) -> list[_OpenPort]:
-        """Open the main port and the others, all of them or none."""
-        opened: list[_OpenPort] = []
-        try:
-            opened.append(self._open_port(MAIN_PORT, None))
-            names = {MAIN_PORT, str(opened[0].port.number)}
-            for entry in self._named_ports(ports):
-                name, number = entry
-                if name not in names:
-                    names.add(name)
-                    opened.append(self._open_port(name, number))
-        except BaseException:
-            for one in opened:
-                for listener in one.listeners:
-                    listener.server_close()
-            raise
-        return opened
-
-    def _named_ports(self, ports: RunPorts) -> Iterator[tuple[str, Optional[int]]]:
-        """Yield the names and the numbers that the ``ports`` argument of ``run`` means."""
-        for entry in ports:
-            if isinstance(entry, (tuple, list)):
-                name, number = entry
-                yield port_key(name), number
-            elif entry == -1:
-                for name in self._settings.port_names():
-                    yield name, None
-            else:
-                yield port_key(entry), None
-
-    def _open_port(self, name: str, number: Optional[int]) -> _OpenPort:
-        values = self._settings.for_port(name)
-        if number is None:
-            number = values["PORT"]
-        if number is None:
-            raise OperationFailed(f"the port {name!r} has no number: its setting PORT is not set")
-        listeners = open_listeners(
-            resolve(values["ADDRESS"], values["IPV6"]),
-            number,
-            values["MAX_PORT"],
-            values["ALLOW_SYSTEM_PORT"],
-            values["BACKLOG"],
-        )
-        number = listeners[0].number
-        keys = {name, EVERY_PORT, str(number)} if name == MAIN_PORT else {name, EVERY_PORT}
-        host = str(listeners[0].server_address[0])
-        return _OpenPort(Port(name, number, frozenset(keys), False, host), listeners, values)
 
     def _make_pool(self, values: Mapping[str, Any], console: Console) -> Pool:
         site = Site(
@@ -394,12 +340,11 @@ class Server:
             values["MAX_IN_MEMORY_FILE_UPLOAD_SIZE"],
         )
         application = Application(self._router, site)
-        timeouts = [_timeouts(one.values) for one in self._open]
-        tick = min(1.0, *(min(one.keep_alive, one.head, one.body, one.send) for one in timeouts))
-        poller = Poller(_connection_limit(values["MAX_CONNECTIONS"]), max(0.01, tick / 2))
-        for one, limits in zip(self._open, timeouts):
+        tick = min(1.0, *(one.timeouts.shortest / 2 for one in self._open))
+        poller = Poller(_connection_limit(values["MAX_CONNECTIONS"]), max(0.01, tick))
+        for one in self._open:
             writer = HeadWriter(one.values["SERVER_HEADER"])
-            endpoint = Endpoint(one.port, application, _limits(one.values), limits, writer)
+            endpoint = Endpoint(one.port, application, one.limits, one.timeouts, writer)
             for listener in one.listeners:
                 poller.listen(listener, endpoint)
         name = f"hwebserver-{self._name}" if self._name else "hwebserver"
@@ -483,7 +428,7 @@ class Server:
         Raises:
             OperationFailed: no such port is open.
         """
-        return self._find_port(name).number
+        return self._find_port(name).port.number
 
     def url(self, path: str = "/", name: Union[int, str] = MAIN_PORT) -> str:
         """Return the URL of a path of this server, as seen from this machine.
@@ -495,21 +440,19 @@ class Server:
         Raises:
             OperationFailed: no such port is open.
         """
-        return _base_url(self._find_port(name)) + "/" + path.lstrip("/")
+        return self._find_port(name).url + "/" + path.lstrip("/")
 
-    def _find_port(self, name: Union[int, str]) -> Port:
+    def _find_port(self, name: Union[int, str]) -> OpenPort:
         key = port_key(name)
         if self.isRunning():
             for one in self._open:
                 if key in one.port.keys:
-                    return one.port
+                    return one
         raise OperationFailed(f"the port {name!r} is not open")
 
 
 def _given_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that arguments of ``run`` set; defaults leave them to the settings."""
-    from .settings import OPTIONS
-
     found: dict[str, Any] = {}
     for option in OPTIONS.values():
         value = given.get(option.argument)
@@ -523,31 +466,6 @@ def _given_options(given: Mapping[str, Any]) -> dict[str, Any]:
         if not unset:
             found[option.name] = value
     return found
-
-
-def _limits(values: Mapping[str, Any]) -> Limits:
-    return Limits(
-        request_line=values["MAX_REQUEST_LINE_SIZE"],
-        field_line=values["MAX_FIELD_LINE_SIZE"],
-        field_count=values["MAX_FIELD_COUNT"],
-        head=values["MAX_HEAD_SIZE"],
-        body=values["MAX_REQUEST_SIZE"],
-        chunk_line=values["MAX_CHUNK_LINE_SIZE"],
-        chunk_extension=values["MAX_CHUNK_EXTENSION_SIZE"],
-        trailer_section=values["MAX_TRAILER_SIZE"],
-        trailer_count=values["MAX_TRAILER_COUNT"],
-    )
-
-
-def _timeouts(values: Mapping[str, Any]) -> Timeouts:
-    return Timeouts(
-        keep_alive=values["KEEP_ALIVE_TIMEOUT"],
-        head=values["HEAD_TIMEOUT"],
-        body=values["BODY_TIMEOUT"],
-        min_body_rate=values["MIN_BODY_RATE"],
-        send=values["SEND_TIMEOUT"],
-        linger=values["LINGER_TIMEOUT"],
-    )
 
 
 def _connection_limit(wanted: int) -> int:
@@ -575,22 +493,6 @@ def _takes_two(callback: Callable[..., Any]) -> bool:
     except ValueError:
         return True  # No signature to be had.
     return True
-
-
-def _base_url(port: Port) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(port.host, port.host)
-    host = f"[{host}]" if ":" in host else host
-    return f"{'https' if port.secure else 'http'}://{host}:{port.number}"
-
-
-def _announce(opened: list[_OpenPort]) -> None:
-    """Log where the server is to be found, and how it is opened to other machines."""
-    for one in opened:
-        name = "" if one.port.name == MAIN_PORT else f" ({one.port.name})"
-        note = ""
-        if not one.values["ADDRESS"]:
-            note = '; this machine only: ADDRESS = "0.0.0.0" (--host 0.0.0.0) opens it to others'
-        logger.info("Serving on %s/%s%s", _base_url(one.port), name, note)
 
 
 @contextmanager

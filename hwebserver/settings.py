@@ -18,6 +18,9 @@ from .errors import OperationFailed
 #: The name of the port that ``run(port=...)`` opens.
 MAIN_PORT = "main"
 
+#: The key of what holds for every port.
+EVERY_PORT = "*"
+
 ENVIRONMENT_PREFIX = "HWEBSERVER_"
 
 

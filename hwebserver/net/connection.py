@@ -17,10 +17,10 @@ from enum import Enum
 from typing import NamedTuple, Optional, Union
 
 from ..errors import HTTPError, ProtocolError
+from ..exchange import Answer, Application, ConnectionInfo, Exchange, FileBody, Pace, Port
 from ..protocol.http1 import Limits, RequestHead, RequestReader
 from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, HeadWriter, chunk, frame
 from .clock import http_date
-from .exchange import Answer, Application, ConnectionInfo, Exchange, FileBody, Pace, Port
 from .transport import Transport
 
 
@@ -63,6 +63,11 @@ class Timeouts(NamedTuple):
     min_body_rate: float = 240.0
     send: float = 20.0
     linger: float = 2.0
+
+    @property
+    def shortest(self) -> float:
+        """The shortest of the deadlines."""
+        return min(self.keep_alive, self.head, self.body, self.send, self.linger)
 
 
 class Endpoint:

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 from ..errors import HTTPError
+from ..exchange import ConnectionInfo
 from .connection import AGAIN, CLOSE, NEVER, READ, WORK, WRITE, Connection, Endpoint, Wants
-from .exchange import ConnectionInfo
 from .listener import Exhausted, Listener
 from .transport import Transport
 

@@ -12,7 +12,7 @@ import logging
 from typing import Any, NamedTuple, Optional
 
 from ..errors import HTTPError, UnsendableError
-from ..net.exchange import Answer, Channel, ConnectionInfo, Pace
+from ..exchange import Answer, Channel, ConnectionInfo, Pace
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
 from .handlers import as_response
@@ -60,7 +60,7 @@ class Application:
         self.site = site
 
     def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
-        """Begin with a request; see ``net.exchange.Application``."""
+        """Begin with a request; see ``exchange.Application``."""
         plan = head.memo
         if plan is None or plan.version != self._router.version:
             plan = head.memo = self._plan(head, info)
@@ -69,7 +69,7 @@ class Application:
     def refuse(
         self, error: HTTPError, head: Optional[RequestHead], info: ConnectionInfo
     ) -> Exchange:
-        """Answer what cannot be understood; see ``net.exchange.Application``."""
+        """Answer what cannot be understood; see ``exchange.Application``."""
         server_logger.warning("%s: %d: %s", info.peer[0], error.status, error.message)
         response = _error_response(head, error.status, error.message)
         return Exchange(self.site, head, info, Plan(0, [], response))
@@ -121,7 +121,7 @@ def _error_response(head: Optional[RequestHead], status: int, message: str) -> R
 
 
 class Exchange:
-    """One request and its answer; see ``net.exchange.Exchange``."""
+    """One request and its answer; see ``exchange.Exchange``."""
 
     __slots__ = ("_body", "_head", "_info", "_plan", "_site")
 

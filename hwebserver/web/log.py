@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Optional
 
-from ..net.exchange import ConnectionInfo
+from ..exchange import ConnectionInfo
 from ..protocol.http1 import RequestHead
 
 access_logger = logging.getLogger("hwebserver.access")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 from urllib.parse import quote, urljoin
 
 from ..errors import HTTPError
-from ..net.exchange import Channel, ConnectionInfo
+from ..exchange import Channel, ConnectionInfo
 from ..protocol.cookies import parse_cookies
 from ..protocol.headers import Fields, media_type
 from ..protocol.http1 import RequestHead

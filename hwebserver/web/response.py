@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Optional, Union
 from urllib.parse import quote
 
-from ..net.exchange import Answer, FileBody
+from ..exchange import Answer, FileBody
 from ..protocol.headers import quality_values
 from ..protocol.response import RESERVED_FIELDS, Line, check_field, reason_phrase
 from .mime import guess_type

@@ -16,13 +16,10 @@ from enum import IntEnum
 from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import OperationFailed
-from ..net.exchange import Pace
+from ..exchange import Pace
 from ..protocol.grammar import TOKEN
 from ..protocol.target import split_path
-from ..settings import MAIN_PORT, port_key
-
-#: The key of registrations that hold for every port.
-EVERY_PORT = "*"
+from ..settings import EVERY_PORT, MAIN_PORT, port_key
 
 _MAX_DIGITS = 300
 

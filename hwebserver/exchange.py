@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from typing import NamedTuple, Optional, Protocol, Union
 
-from ..errors import HTTPError
-from ..protocol.http1 import RequestHead
-from ..protocol.response import Line
+from .errors import HTTPError
+from .protocol.http1 import RequestHead
+from .protocol.response import Line
 
 
 class Port(NamedTuple):

@@ -1,0 +1,139 @@
+"""The ports of a running server: opened from the settings, all of them or none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Optional, Union
+
+from .errors import OperationFailed
+from .exchange import Port
+from .net.connection import Timeouts
+from .net.listener import Listener, open_listeners, resolve
+from .protocol.http1 import Limits
+from .settings import EVERY_PORT, MAIN_PORT, Settings, port_key
+
+logger = logging.getLogger("hwebserver.server")
+
+#: The ``ports`` argument of ``run``.
+RunPorts = Sequence[Union[int, str, "tuple[str, int]"]]
+
+
+class OpenPort(NamedTuple):
+    """A port that listens.
+
+    Attributes:
+        port: What requests are told of it.
+        listeners: Its sockets, one for each address.
+        values: Its settings.
+    """
+
+    port: Port
+    listeners: list[Listener]
+    values: Mapping[str, Any]
+
+    @property
+    def limits(self) -> Limits:
+        """What a request to it may cost."""
+        values = self.values
+        return Limits(
+            request_line=values["MAX_REQUEST_LINE_SIZE"],
+            field_line=values["MAX_FIELD_LINE_SIZE"],
+            field_count=values["MAX_FIELD_COUNT"],
+            head=values["MAX_HEAD_SIZE"],
+            body=values["MAX_REQUEST_SIZE"],
+            chunk_line=values["MAX_CHUNK_LINE_SIZE"],
+            chunk_extension=values["MAX_CHUNK_EXTENSION_SIZE"],
+            trailer_section=values["MAX_TRAILER_SIZE"],
+            trailer_count=values["MAX_TRAILER_COUNT"],
+        )
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The deadlines of its connections."""
+        values = self.values
+        return Timeouts(
+            keep_alive=values["KEEP_ALIVE_TIMEOUT"],
+            head=values["HEAD_TIMEOUT"],
+            body=values["BODY_TIMEOUT"],
+            min_body_rate=values["MIN_BODY_RATE"],
+            send=values["SEND_TIMEOUT"],
+            linger=values["LINGER_TIMEOUT"],
+        )
+
+    @property
+    def url(self) -> str:
+        """Its URL as seen from this machine, without a slash at the end."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.port.host, self.port.host)
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.port.secure else 'http'}://{host}:{self.port.number}"
+
+    def announce(self) -> None:
+        """Log where it is to be found, and how it is opened to other machines."""
+        name = "" if self.port.name == MAIN_PORT else f" ({self.port.name})"
+        note = ""
+        if not self.values["ADDRESS"]:
+            note = '; this machine only: ADDRESS = "0.0.0.0" (--host 0.0.0.0) opens it to others'
+        logger.info("Serving on %s/%s%s", self.url, name, note)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for listener in self.listeners:
+            listener.server_close()
+
+
+def open_ports(settings: Settings, ports: RunPorts) -> list[OpenPort]:
+    """Open the main port and the others.
+
+    Args:
+        settings: Their settings.
+        ports: The ``ports`` argument of ``run``.
+
+    Raises:
+        OperationFailed: one of them cannot be had; then none is open.
+    """
+    opened: list[OpenPort] = []
+    try:
+        opened.append(_open_port(settings, MAIN_PORT, None))
+        names = {MAIN_PORT, str(opened[0].port.number)}
+        for name, number in _named(settings, ports):
+            if name not in names:
+                names.add(name)
+                opened.append(_open_port(settings, name, number))
+    except BaseException:
+        for one in opened:
+            one.close()
+        raise
+    return opened
+
+
+def _named(settings: Settings, ports: RunPorts) -> Iterator[tuple[str, Optional[int]]]:
+    """Yield the names and the numbers that the argument means."""
+    for entry in ports:
+        if isinstance(entry, (tuple, list)):
+            name, number = entry
+            yield port_key(name), number
+        elif entry == -1:
+            for name in settings.port_names():
+                yield name, None
+        else:
+            yield port_key(entry), None
+
+
+def _open_port(settings: Settings, name: str, number: Optional[int]) -> OpenPort:
+    values = settings.for_port(name)
+    if number is None:
+        number = values["PORT"]
+    if number is None:
+        raise OperationFailed(f"the port {name!r} has no number: its setting PORT is not set")
+    listeners = open_listeners(
+        resolve(values["ADDRESS"], values["IPV6"]),
+        number,
+        values["MAX_PORT"],
+        values["ALLOW_SYSTEM_PORT"],
+        values["BACKLOG"],
+    )
+    number = listeners[0].number
+    keys = {name, EVERY_PORT, str(number)} if name == MAIN_PORT else {name, EVERY_PORT}
+    host = str(listeners[0].server_address[0])
+    return OpenPort(Port(name, number, frozenset(keys), False, host), listeners, values)
