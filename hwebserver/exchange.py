@@ -137,7 +137,13 @@ class Channel(Protocol):
 
 
 class Exchange(Protocol):
-    """One request and its answer."""
+    """One request and its answer.
+
+    Attributes:
+        pace: What is known of how long the handler takes.
+    """
+
+    pace: Pace
 
     @property
     def refusal(self) -> Optional[Answer]:
@@ -146,10 +152,6 @@ class Exchange(Protocol):
     @property
     def sink(self) -> BodySink:
         """Where the body goes, when there is one and no refusal."""
-
-    @property
-    def pace(self) -> Pace:
-        """What is known of how long the handler takes."""
 
     def respond(self, channel: Channel) -> Optional[Answer]:
         """Run the handler; raises nothing. None: the response went through the channel."""

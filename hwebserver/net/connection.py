@@ -19,7 +19,7 @@ from typing import NamedTuple, Optional, Union
 from ..errors import HTTPError, ProtocolError
 from ..exchange import Answer, Application, ConnectionInfo, Exchange, FileBody, Pace, Port
 from ..protocol.http1 import Limits, RequestHead, RequestReader
-from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, HeadWriter, chunk, frame
+from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, HeadWriter, chunk
 from .clock import http_date
 from .transport import Transport
 
@@ -48,6 +48,12 @@ _LINGER_TOTAL = 30.0
 _JOIN_LIMIT = 65536
 
 _NO_PACE = Pace()
+
+
+def _drop(answer: Answer) -> None:
+    """Let go of the file of an answer whose body is not sent."""
+    if isinstance(answer.body, FileBody):
+        answer.body.close()
 
 
 def _closed(now: float) -> Wants:
@@ -109,6 +115,7 @@ class Connection:
     Attributes:
         deadline: When the client's patience with us, or ours with it, ends.
         interest: What the selector watches it for; None: it is not in there.
+        pace: What is known of how long the handler of the current request takes.
     """
 
     __slots__ = (
@@ -132,6 +139,7 @@ class Connection:
         "_streamed",
         "deadline",
         "interest",
+        "pace",
         "transport",
     )
 
@@ -140,6 +148,7 @@ class Connection:
     ) -> None:
         self.transport = transport
         self.interest: Optional[Wants] = None
+        self.pace = _NO_PACE
         self.deadline = now + endpoint.timeouts.head
         self._info = info
         self._endpoint = endpoint
@@ -171,11 +180,6 @@ class Connection:
     def unfinished_head(self) -> bool:
         """Whether a part of a request head has arrived, and no more."""
         return self._exchange is None and self._step == self._receive_head
-
-    @property
-    def pace(self) -> Pace:
-        """What is known of how long the handler of the current request takes."""
-        return _NO_PACE if self._exchange is None else self._exchange.pace
 
     # --- steps of the polling thread ---
 
@@ -235,6 +239,7 @@ class Connection:
         except HTTPError as error:
             return self.refuse(error, now)
         self.deadline = NEVER
+        self.pace = self._exchange.pace
         if head.has_body:
             return self._begin_body(head, self._exchange, now)
         return WORK if self._exchange.refusal is None else self._refused(self._exchange)
@@ -329,22 +334,15 @@ class Connection:
         return CLOSE if answer is None else self._send(answer, exchange)
 
     def _send(self, answer: Answer, exchange: Exchange) -> Wants:
-        body = answer.body
-        length = len(body) if isinstance(body, bytes) else body.size
-        if answer.length is not None:
-            length = answer.length
         try:
-            head = self._write_head(answer, length)
+            head, framing = self._write_head(answer)
         except ValueError as error:
-            if isinstance(body, FileBody):
-                body.close()
+            _drop(answer)
             answer = exchange.unsendable(error)
-            body = answer.body
-            head = self._write_head(answer, len(body) if isinstance(body, bytes) else body.size)
-        framing = self._framing
-        if framing is None or not framing.has_body:
-            if isinstance(body, FileBody):
-                body.close()
+            head, framing = self._write_head(answer)
+        body = answer.body
+        if not framing.has_body:
+            _drop(answer)
             return self._send_pieces(head)
         if isinstance(body, FileBody):
             self._file = body
@@ -357,24 +355,26 @@ class Connection:
         self._pending = [memoryview(body)]
         return self._send_pieces(head, more=True)
 
-    def _write_head(self, answer: Answer, length: Optional[int]) -> bytes:
-        head = self._head
-        minor, method = (head.minor, head.method) if head is not None else (1, "GET")
-        chunked = answer.chunked and isinstance(answer.body, bytes)
-        self._framing = framing = frame(method, minor, answer.status, length, chunked)
-        if (
-            self._endpoint.draining
-            or answer.close
-            or framing.close
-            or head is None
-            or not head.keep_alive
-        ):
+    def _write_head(self, answer: Answer, streamed: bool = False) -> tuple[bytes, Framing]:
+        status, fields, body, length, chunked, close = answer
+        if isinstance(body, FileBody):
+            length, chunked = body.size, False
+        elif length is None and not streamed:
+            length = len(body)
+        endpoint, head = self._endpoint, self._head
+        method, minor = "GET", 1
+        if head is None:
             self._close = True
-        connection = "close" if self._close else "" if minor else "keep-alive"
-        written = self._endpoint.writer.head(
-            answer.status, answer.fields, framing, connection, http_date()
+        else:
+            method, minor = head.method, head.minor
+            if close or endpoint.draining or not head.keep_alive:
+                self._close = True
+        written = endpoint.writer.head(
+            status, fields, length, chunked, method, minor, self._close, http_date()
         )
-        self._status = answer.status
+        if written[1].close:
+            self._close = True
+        self._status = status
         self._sent = 0
         return written
 
@@ -467,7 +467,7 @@ class Connection:
 
     def start(self, answer: Answer) -> None:
         """Send a head; see ``Channel``."""
-        head = self._write_head(answer, answer.length)
+        head, self._framing = self._write_head(answer, streamed=True)
         self._streamed = 0
         self._send_blocking(head)
 

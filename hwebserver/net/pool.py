@@ -39,6 +39,12 @@ TICK = 0.005
 _QUIET_TICKS = 40
 
 
+def _broken() -> Wants:
+    """Log an error of ours; the connection that met it is closed."""
+    logger.exception("a connection is closed because of an error in the server")
+    return Wants.CLOSE
+
+
 class _Worker:
     """A thread and what wakes it.
 
@@ -253,7 +259,10 @@ class Pool:
         self._runs += 1
         if self._standby_sleeps:
             self._rouse_standby()
-        wants = self._run(connection)
+        try:
+            wants = connection.work()
+        except Exception:
+            wants = _broken()
         try:
             running.pop()
         except IndexError:
@@ -304,16 +313,12 @@ class Pool:
         """Run the handler of a connection as a worker."""
         pace = connection.pace
         started = time.monotonic()
-        wants = self._run(connection)
+        try:
+            wants = connection.work()
+        except Exception:
+            wants = _broken()
         pace.slow = time.monotonic() - started > TICK
         self._return(worker, connection, wants)
-
-    def _run(self, connection: Connection) -> Wants:
-        try:
-            return connection.work()
-        except Exception:
-            logger.exception("a connection is closed because of an error in the server")
-            return Wants.CLOSE
 
     def _return(self, worker: _Worker, connection: Connection, wants: Wants) -> None:
         """Give a connection back to the polling thread, or close it when there is none left."""

@@ -74,6 +74,7 @@ class RequestHead:
         minor: The minor version: 0 or 1.
         fields: The field lines.
         content_length: Bytes of the body; None when it is chunked.
+        has_body: Whether bytes of a body follow the head.
         keep_alive: Whether the client lets the connection be used again.
         expects_continue: Whether the client waits for 100 (Continue) before it sends the body.
         memo: What the application found out about requests with this head; its own.
@@ -84,6 +85,7 @@ class RequestHead:
         "content_length",
         "expects_continue",
         "fields",
+        "has_body",
         "keep_alive",
         "memo",
         "method",
@@ -105,14 +107,10 @@ class RequestHead:
         self.scheme = parts.scheme
         self.authority = _authority(parts, minor, fields.combined)
         self.content_length = _body_framing(minor, fields.combined)
+        self.has_body = self.content_length != 0
         self.keep_alive = _keep_alive(minor, fields.combined)
         self.expects_continue = _expects_continue(minor, fields.combined)
         self.memo: Any = None
-
-    @property
-    def has_body(self) -> bool:
-        """Whether bytes of a body follow the head."""
-        return self.content_length != 0
 
 
 def _authority(target: Target, minor: int, combined: dict[str, str]) -> Optional[str]:

@@ -106,18 +106,29 @@ class HeadWriter:
         check_field("Server", server)
         self._server = server
         self._date = ""
-        self._heads: dict[tuple[int, tuple[Line, ...], Optional[int], bool, str], bytes] = {}
+        self._heads: dict[object, tuple[bytes, Framing]] = {}
 
     def head(
-        self, status: int, fields: tuple[Line, ...], framing: Framing, connection: str, date: str
-    ) -> bytes:
-        """Return the head of a response, from its status line to the empty line.
+        self,
+        status: int,
+        fields: tuple[Line, ...],
+        length: Optional[int],
+        chunked: bool,
+        method: str,
+        minor: int,
+        close: bool,
+        date: str,
+    ) -> tuple[bytes, Framing]:
+        """Return the head of a response, from its status line to the empty line, and its framing.
 
         Args:
             status: The status code.
             fields: The application's fields, none of them reserved.
-            framing: How the body goes.
-            connection: The value of the Connection field; empty: none.
+            length: Bytes of the body; None: not known yet.
+            chunked: Whether chunks are wanted though the length is known.
+            method: That of the request.
+            minor: The minor version of the request.
+            close: Whether the connection will not be kept.
             date: The current time as RFC 9110 5.6.7 writes it.
 
         Raises:
@@ -126,18 +137,23 @@ class HeadWriter:
         if date is not self._date or len(self._heads) > _CACHED_HEADS:
             self._heads = {}
             self._date = date
-        key = (status, fields, framing.length, framing.chunked, connection)
-        head = self._heads.get(key)
-        if head is None:
-            head = self._heads[key] = self._write(status, fields, framing, connection, date)
-        return head
+        key = (status, fields, length, chunked, method, minor, close)
+        written = self._heads.get(key)
+        if written is None:
+            framing = frame(method, minor, status, length, chunked)
+            close = close or framing.close
+            # RFC 9112 9.3: an HTTP/1.0 client that asked for it is told that it was heard.
+            connection = "close" if close else "" if minor else "keep-alive"
+            written = self._write(status, fields, framing, connection), framing
+            self._heads[key] = written
+        return written
 
     def _write(
-        self, status: int, fields: tuple[Line, ...], framing: Framing, connection: str, date: str
+        self, status: int, fields: tuple[Line, ...], framing: Framing, connection: str
     ) -> bytes:
         if not 200 <= status <= 599:
             raise ValueError(f"{status} is not the status of a response")
-        lines = [f"HTTP/1.1 {status} {reason_phrase(status)}"]
+        lines = [f"HTTP/1.1 {status:d} {reason_phrase(status)}"]
         for name, value in fields:
             check_field(name, value)
             if name.lower() in RESERVED_FIELDS:
@@ -147,7 +163,7 @@ class HeadWriter:
         if self._server and "server" not in names:
             lines.append(f"Server: {self._server}")
         if "date" not in names:
-            lines.append(f"Date: {date}")
+            lines.append(f"Date: {self._date}")
         if framing.length is not None:
             lines.append(f"Content-Length: {framing.length}")
         elif framing.chunked:

@@ -40,11 +40,13 @@ class Plan(NamedTuple):
         version: That of the router when this was found out.
         matches: The registrations that may answer, the one that wins first.
         refusal: What to say at once; then there are no matches.
+        pace: That of the registration that wins.
     """
 
     version: int
     matches: list[Match]
     refusal: Optional[Response] = None
+    pace: Pace = _NO_PACE
 
 
 class Application:
@@ -83,7 +85,7 @@ class Application:
         if matches and head.method not in ("GET", "HEAD", "OPTIONS"):
             matches = [match for match in matches if _takes_body(match)]
         if matches:
-            return Plan(version, matches)
+            return Plan(version, matches, None, matches[0].route.pace)
         if not found:
             return Plan(version, [], _error_response(head, 404, "Not found"))
         methods: set[str] = {"OPTIONS"}
@@ -123,7 +125,7 @@ def _error_response(head: Optional[RequestHead], status: int, message: str) -> R
 class Exchange:
     """One request and its answer; see ``exchange.Exchange``."""
 
-    __slots__ = ("_body", "_head", "_info", "_plan", "_site")
+    __slots__ = ("_body", "_head", "_info", "_plan", "_site", "pace")
 
     def __init__(
         self, site: Site, head: Optional[RequestHead], info: ConnectionInfo, plan: Plan
@@ -132,6 +134,7 @@ class Exchange:
         self._head = head
         self._info = info
         self._plan = plan
+        self.pace = plan.pace
         self._body: Optional[BodyBuffer] = None
 
     @property
@@ -146,12 +149,6 @@ class Exchange:
         if self._body is None:
             self._body = BodyBuffer(self._site.in_memory)
         return self._body
-
-    @property
-    def pace(self) -> Pace:
-        """That of the registration that wins."""
-        matches = self._plan.matches
-        return matches[0].route.pace if matches else _NO_PACE
 
     def respond(self, channel: Channel) -> Optional[Answer]:
         """Run the handler and return its answer."""
