@@ -6,6 +6,7 @@
     ├── APIError               an API function refuses its arguments: 422 and the message
     └── HTTPError              a request that is answered with an error status
         ├── ProtocolError      the bytes are no valid HTTP message; the connection closes
+        ├── IncompleteRequest  the client left or stalled before its request was whole
         └── DisallowedHost     the request names a host that is not served here
 
 Every error that a client can cause carries the status it is answered with, so that no layer above
@@ -59,6 +60,10 @@ class HTTPError(WebServerError):
 
 class ProtocolError(HTTPError):
     """Bytes that are not a valid HTTP/1.1 message, or over a limit; the connection cannot go on."""
+
+
+class IncompleteRequest(HTTPError):
+    """A request of which a part never came: the client has left (400) or is too slow (408)."""
 
 
 class DisallowedHost(HTTPError):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple, Optional, Union
 
-from ..errors import HTTPError, ProtocolError
+from ..errors import HTTPError, IncompleteRequest
 from ..exchange import Answer, Application, ConnectionInfo, Exchange, FileBody, Pace, Port
 from ..protocol.http1 import Limits, RequestHead, RequestReader
 from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, HeadWriter, chunk
@@ -194,9 +194,11 @@ class Connection:
     def expire(self, now: float) -> Wants:
         """Go on, since the deadline has passed."""
         if self._step == self._receive_body:
-            return self.refuse(HTTPError(408, "The body came too slowly."), now)
+            return self.refuse(IncompleteRequest(408, "The body came too slowly."), now)
         if self._step == self._receive_head and not self._reader.empty:
-            return self.refuse(HTTPError(408, "The head of the request came too slowly."), now)
+            return self.refuse(
+                IncompleteRequest(408, "The head of the request came too slowly."), now
+            )
         return CLOSE
 
     def refuse(self, error: HTTPError, now: float) -> Wants:
@@ -218,7 +220,7 @@ class Connection:
             return READ
         if self._reader.empty:
             return CLOSE
-        return self.refuse(ProtocolError(400, "The request ends in its head."), now)
+        return self.refuse(IncompleteRequest(400, "The request ends in its head."), now)
 
     def _next_request(self, now: float) -> Wants:
         self._head = None
@@ -265,7 +267,7 @@ class Connection:
         if data is None:
             return READ
         if not data:
-            return self.refuse(ProtocolError(400, "The request ends in its body."), now)
+            return self.refuse(IncompleteRequest(400, "The request ends in its body."), now)
         self._reader.receive(data)
         return self._take_body(now)
 

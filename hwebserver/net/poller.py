@@ -80,6 +80,11 @@ class Poller:
         except OSError:
             pass  # The pipe is full: it wakes already. Or it is closed: nobody waits.
 
+    def keep_none(self) -> None:
+        """Have every answer from now on close its connection: the server is to stop."""
+        for endpoint in tuple(self._listeners.values()):
+            endpoint.draining = True
+
     # --- from the polling thread ---
 
     @property
@@ -295,8 +300,7 @@ class Poller:
                 pass
             self._selector.unregister(listener)
         self._paused.clear()
-        for listener, endpoint in self._listeners.items():
-            endpoint.draining = True
+        for listener in self._listeners:
             listener.server_close()
         self._listeners.clear()
 

@@ -114,6 +114,7 @@ class Pool:
         deadline = NEVER if timeout is None else time.monotonic() + timeout
         self._stop_deadline = min(self._stop_deadline, deadline)
         self._stopping = True
+        self._poller.keep_none()
         self._poller.wake()
 
     @property

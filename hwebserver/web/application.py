@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple, Optional
 
-from ..errors import HTTPError, UnsendableError
+from ..errors import HTTPError, IncompleteRequest, UnsendableError
 from ..exchange import Answer, Channel, ConnectionInfo, Pace
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
@@ -72,7 +72,9 @@ class Application:
         self, error: HTTPError, head: Optional[RequestHead], info: ConnectionInfo
     ) -> Exchange:
         """Answer what cannot be understood; see ``exchange.Application``."""
-        server_logger.warning("%s: %d: %s", info.peer[0], error.status, error.message)
+        # That clients leave or lose their network is no event; the access log has a line of it.
+        level = logging.DEBUG if isinstance(error, IncompleteRequest) else logging.WARNING
+        server_logger.log(level, "%s: %d: %s", info.peer[0], error.status, error.message)
         response = _error_response(head, error.status, error.message)
         return Exchange(self.site, head, info, Plan(0, [], response))
 
