@@ -73,7 +73,8 @@ class Timeouts(NamedTuple):
     @property
     def shortest(self) -> float:
         """The shortest of the deadlines."""
-        return min(self.keep_alive, self.head, self.body, self.send, self.linger)
+        seconds = (self.keep_alive, self.head, self.body, self.send, self.linger)
+        return min(one for one in seconds if one > 0)
 
 
 class Endpoint:

@@ -151,8 +151,8 @@ class HeadWriter:
     def _write(
         self, status: int, fields: tuple[Line, ...], framing: Framing, connection: str
     ) -> bytes:
-        if not 200 <= status <= 599:
-            raise ValueError(f"{status} is not the status of a response")
+        if not isinstance(status, int) or not 200 <= status <= 599:
+            raise ValueError(f"{status!r} is not the status of a response")
         lines = [f"HTTP/1.1 {status:d} {reason_phrase(status)}"]
         for name, value in fields:
             check_field(name, value)

@@ -83,9 +83,10 @@ class Application:
         if head.path == "*":
             return Plan(version, [], _allow(Response(b"", 204, ""), _METHODS))
         found = self._router.find(head.path, info.port.keys)
+        if head.method not in ("GET", "HEAD", "OPTIONS"):
+            # Files answer these too, with 405; but a body is only awaited for one that is there.
+            found = [match for match in found if _is_there(match)]
         matches = [match for match in found if match.route.allows(head.method)]
-        if matches and head.method not in ("GET", "HEAD", "OPTIONS"):
-            matches = [match for match in matches if _takes_body(match)]
         if matches:
             return Plan(version, matches, None, matches[0].route.pace)
         if not found:
@@ -101,8 +102,8 @@ class Application:
         return Plan(version, [], _allow(response, ", ".join(sorted(methods))))
 
 
-def _takes_body(match: Match) -> bool:
-    """Say whether a registration may answer other methods than GET: files do for what is there."""
+def _is_there(match: Match) -> bool:
+    """Say whether a registration has what the path names: only files may not."""
     route = match.route
     return route.kind is not Kind.FILES or route.target.find(match.rest) is not None
 
