@@ -138,6 +138,7 @@ class Connection:
         "_status",
         "_step",
         "_streamed",
+        "_tail",
         "deadline",
         "interest",
         "pace",
@@ -161,6 +162,7 @@ class Connection:
         self._close = False
         self._pending: list[memoryview] = []
         self._file: Optional[FileBody] = None
+        self._tail = b""  # what follows a file
         self._framing: Optional[Framing] = None
         self._streamed: Optional[int] = None  # bytes of a body sent by hand
         self._body_received = 0
@@ -349,6 +351,10 @@ class Connection:
             return self._send_pieces(head)
         if isinstance(body, FileBody):
             self._file = body
+            if framing.chunked:
+                # One chunk holds all of it, so that sendfile still can.
+                head += b"%x\r\n" % body.size if body.size else b""
+                self._tail = b"\r\n" + LAST_CHUNK if body.size else LAST_CHUNK
             return self._send_pieces(head, more=True)
         self._sent = len(body)
         if framing.chunked:
@@ -361,7 +367,7 @@ class Connection:
     def _write_head(self, answer: Answer, streamed: bool = False) -> tuple[bytes, Framing]:
         status, fields, body, length, chunked, close = answer
         if isinstance(body, FileBody):
-            length, chunked = body.size, False
+            length = body.size
         elif length is None and not streamed:
             length = len(body)
         endpoint, head = self._endpoint, self._head
@@ -408,6 +414,9 @@ class Connection:
                 self._pending[:1] = [rest] if rest else []
             if self._file is not None and not self._flush_file(self._file, now):
                 return WRITE
+            if self._tail:
+                self._pending, self._tail = [memoryview(self._tail)], b""
+                return self._flush(now)
         except (OSError, EOFError):
             return CLOSE
         return self._finish(now)

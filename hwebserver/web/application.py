@@ -8,6 +8,7 @@ has the same.
 
 from __future__ import annotations
 
+import errno
 import logging
 from typing import Any, NamedTuple, Optional
 
@@ -29,6 +30,12 @@ app_logger = logging.getLogger("hwebserver.app")
 API_PATH = "/api"
 
 _NO_PACE = Pace()
+
+#: What opening a file fails with when there is none of that name.
+_MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+
+#: A version that no router has: what was found out holds for one request.
+_NEVER = -1
 
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
@@ -85,6 +92,7 @@ class Application:
         found = self._router.find(head.path, info.port.keys)
         if head.method not in ("GET", "HEAD", "OPTIONS"):
             # Files answer these too, with 405; but a body is only awaited for one that is there.
+            version = _NEVER  # Which files are there may be another thing at the next request.
             found = [match for match in found if _is_there(match)]
         matches = [match for match in found if match.route.allows(head.method)]
         if matches:
@@ -170,7 +178,7 @@ class Exchange:
             return self._failed(request, error)
         try:
             return response.answer()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             return self._unreadable(request, error)
 
     def _run(self, request: Request) -> Any:
@@ -203,9 +211,10 @@ class Exchange:
                 response = server_error(request, error)
         return None if request.started else response.answer()
 
-    def _unreadable(self, request: Request, error: OSError) -> Optional[Answer]:
+    def _unreadable(self, request: Request, error: Exception) -> Optional[Answer]:
         """Answer for a file that cannot be opened: it is not there, or not for us."""
-        if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError)):
+        missing = getattr(error, "errno", None) in _MISSING or isinstance(error, ValueError)
+        if missing or isinstance(error, FileNotFoundError):
             return errorResponse(request, "Not found", 404).answer()
         if isinstance(error, PermissionError):
             return errorResponse(request, "The file cannot be read.", 403).answer()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import OperationFailed
+from ..errors import OperationFailed, UnsendableError
 from .request import Request
 from .response import Response
 
@@ -104,7 +104,7 @@ def as_response(result: Any) -> Response:
     are JSON, and None is 204 (No Content).
 
     Raises:
-        TypeError: it is none of these, or JSON cannot hold it.
+        UnsendableError: it is none of these, or JSON cannot hold it.
     """
     if isinstance(result, Response):
         return result
@@ -118,7 +118,7 @@ def as_response(result: Any) -> Response:
         from .jsontext import write_json
 
         return Response(write_json(result), 200, "application/json")
-    raise TypeError(
+    raise UnsendableError(
         f"a handler returns a Response, text, bytes, data for JSON or None, not "
         f"{type(result).__name__}"
     )

@@ -17,8 +17,6 @@ from ..errors import UnsendableError
 #: Numbers with more digits are refused, as CPython itself does since 3.11.
 _MAX_DIGITS = 4300
 
-_SCALARS = (str, int, float, bool, type(None))
-
 
 def parse_json(data: bytes) -> Any:
     """Return what a text in JSON says.
@@ -69,29 +67,50 @@ def write_json(value: Any, default: Optional[Callable[[Any], Any]] = None) -> by
     except RecursionError as error:
         raise UnsendableError("the result is nested too deeply for JSON") from error
     except (TypeError, ValueError) as error:
-        fault = None if default is not None else _find_fault(value)
+        fault = _find_fault(value, default)
         raise UnsendableError(fault or f"the result cannot be written as JSON: {error}") from error
 
 
-def _find_fault(value: Any) -> Optional[str]:
+def _find_fault(value: Any, default: Optional[Callable[[Any], Any]]) -> Optional[str]:
     """Return what in a value JSON cannot hold, and where."""
     waiting: list[tuple[Any, str, tuple[int, ...]]] = [(value, "result", ())]
     while waiting:
         item, where, around = waiting.pop()
-        if isinstance(item, float) and not isfinite(item):
-            return f"{where} is the float {item}, which JSON cannot hold"
-        if isinstance(item, _SCALARS):
+        if item is None or isinstance(item, (str, int, float)):
+            fault = _number_fault(item)
+            if fault:
+                return f"{where} is {fault}, which JSON cannot hold"
             continue
         if id(item) in around:
             return f"{where} contains itself, which JSON cannot hold"
         inside = (*around, id(item))
         if isinstance(item, dict):
             for key, inner in item.items():
-                if not isinstance(key, _SCALARS):
+                if key is not None and not isinstance(key, (str, int, float)):
                     return f"{where} has a key of type {type(key).__name__}: {key!r}"
+                if _number_fault(key):
+                    return f"{where} has a key that is {_number_fault(key)}"
                 waiting.append((inner, f"{where}[{key!r}]", inside))
         elif isinstance(item, (list, tuple)):
             waiting += [(inner, f"{where}[{n}]", inside) for n, inner in enumerate(item)]
         else:
-            return f"{where} is of type {type(item).__name__}, which JSON cannot hold"
+            try:
+                waiting.append((_replace(item, default), where, inside))
+            except Exception:
+                return f"{where} is of type {type(item).__name__}, which JSON cannot hold"
     return None
+
+
+def _replace(item: Any, default: Optional[Callable[[Any], Any]]) -> Any:
+    if default is None:
+        raise TypeError
+    return default(item)
+
+
+def _number_fault(item: Any) -> str:
+    """Say what is wrong with a number; empty when nothing is."""
+    if isinstance(item, float) and not isfinite(item):
+        return f"the float {item}"
+    if isinstance(item, int) and abs(item) >= 10**_MAX_DIGITS:
+        return f"an int of more than {_MAX_DIGITS} digits"
+    return ""

@@ -7,7 +7,7 @@ from html import escape
 
 from ..protocol.response import reason_phrase
 from .request import Request
-from .response import Response, error_json, errorResponse, prefers_json
+from .response import Response, error_json, errorResponse, html_page, prefers_json
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em}"
@@ -40,10 +40,9 @@ def _debug_page(request: Request, error: BaseException, trace: str) -> Response:
     title = f"500 {reason_phrase(500)}"
     summary = escape("".join(traceback.format_exception_only(type(error), error)).strip())
     line = escape(f"{request.method()} {request.pathWithQueryString()}")
-    return Response(
-        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n<h1>{summary}</h1>\n<p>{line}</p>\n"
+    content = (
+        f"<h1>{summary}</h1>\n<p>{line}</p>\n"
         '<textarea readonly aria-label="Traceback">\n'
-        f"Traceback:\n{escape(trace)}\n</textarea>\n</body>\n</html>\n",
-        500,
+        f"Traceback:\n{escape(trace)}\n</textarea>"
     )
+    return html_page(title, content, 500, _STYLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 from urllib.parse import quote, urljoin
 
 from ..errors import HTTPError
@@ -12,10 +12,8 @@ from ..protocol.cookies import parse_cookies
 from ..protocol.headers import Fields, media_type
 from ..protocol.http1 import RequestHead
 from ..protocol.target import decode, parse_form, split_authority
+from .response import Response
 from .uploads import BodyBuffer
-
-if TYPE_CHECKING:
-    from .response import Response
 
 
 class Site(NamedTuple):
@@ -238,7 +236,8 @@ class Request:
 
     def _form_text(self) -> str:
         kind, _ = media_type(self.contentType())
-        if kind != "application/x-www-form-urlencoded":
+        # RFC 9110 8.3: a body without a type may be examined; simple clients send forms so.
+        if kind not in ("application/x-www-form-urlencoded", ""):
             return ""
         return self.body().decode("utf-8", "replace")
 
@@ -262,9 +261,12 @@ class Request:
 
         Raises:
             RuntimeError: a response is under way already.
+            TypeError: it is none.
         """
         if self._started or self._sent is not None:
             raise RuntimeError("the request has been answered already")
+        if not isinstance(response, Response):
+            raise TypeError(f"send takes a Response, not {type(response).__name__}")
         self._sent = response
 
     def sendHeaders(self, response: Response) -> None:

@@ -97,7 +97,7 @@ class Response:
             self._file_name = os.fspath(data)  # type: ignore[arg-type]
             self._body = b""
         elif isinstance(data, str):
-            self._body = data.encode("utf-8", "surrogateescape")
+            self._body = data.encode()
         elif isinstance(data, bytes):
             self._body = data
         else:
@@ -175,7 +175,7 @@ class Response:
             content_type: As for ``Response``.
         """
         self._file_name = ""
-        self._body = body.encode("utf-8") if isinstance(body, str) else _as_bytes(body)
+        self._body = body.encode() if isinstance(body, str) else _as_bytes(body)
         self.setHeader("Content-Type", content_type)
 
     def sendHeaders(self, request: Request) -> None:
@@ -190,11 +190,12 @@ class Response:
         Raises:
             FileNotFoundError: the file is not there, or is not a file.
             OSError: the file cannot be opened.
+            ValueError: no file can have such a name.
         """
         if not self._file_name:
             return Answer(self._status, self._fields, self._body, None, self._chunked, self._close)
         body = open_file(self._file_name, self._delete_file)
-        return Answer(self._status, self._fields, body, None, False, self._close)
+        return Answer(self._status, self._fields, body, None, self._chunked, self._close)
 
     def head_answer(self) -> Answer:
         """Return the head alone, for a body that is sent by hand."""
@@ -282,7 +283,7 @@ def content_disposition(file_name: str) -> str:
     plain = name.encode("ascii", "replace").decode("ascii").replace("?", "_")
     value = f'attachment; filename="{plain}"'
     if plain != name:
-        value += f"; filename*=UTF-8''{quote(name, safe='')}"
+        value += "; filename*=UTF-8''" + quote(name, safe="", errors="replace")
     return value
 
 
@@ -326,11 +327,23 @@ def error_page(status: int, message: str, use_heading: bool = True) -> Response:
     title = f"{status} {reason_phrase(status)}".rstrip()
     text = escape(message)
     shown = f"<h1>{text}</h1>" if use_heading else text
-    return Response(
+    return html_page(title, shown, status)
+
+
+def html_page(title: str, content: str, status: int = 200, style: str = "") -> Response:
+    """Return a page of our own; what is no Unicode in it is shown as question marks.
+
+    Args:
+        title: Its title, escaped.
+        content: What stands in its body, in HTML.
+        status: The HTTP status code.
+        style: Its style sheet.
+    """
+    page = (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        f"</head>\n<body>\n{shown}\n</body>\n</html>\n",
-        status,
+        f"<style>{style}</style></head>\n<body>\n{content}\n</body>\n</html>\n"
     )
+    return Response(page.encode("utf-8", "replace"), status)
 
 
 def error_json(status: int, error: Any) -> Response:

@@ -17,7 +17,7 @@ from typing import Optional
 
 from .mime import guess_type
 from .request import Request
-from .response import Response, errorResponse, redirect
+from .response import Response, errorResponse, html_page, redirect
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -60,9 +60,8 @@ class StaticDirectory:
     def __init__(self, directory: str, listing: bool = False) -> None:
         self._directory = os.path.abspath(directory)
         self._listing = listing
-        self._root = ""
         self._missed = False
-        self._find_root()
+        self._say_if_missing()
 
     def respond(self, request: Request, rest: Sequence[str]) -> Optional[Response]:
         """Answer a request for a file, or return None when there is none.
@@ -85,30 +84,42 @@ class StaticDirectory:
 
         A directory counts when it has an index page, or may be listed.
         """
-        if not all(map(is_file_name, rest)) or not self._find_root():
+        if not all(map(is_file_name, rest)):
+            return None
+        path = self._inside(os.path.join(self._directory, *rest))
+        if path is None:
+            self._say_if_missing()
             return None
         try:
-            path = os.path.realpath(os.path.join(self._root, *rest))
             mode = os.stat(path).st_mode
-        except (OSError, ValueError):
-            return None  # A name that is too long, or that the file system cannot encode.
-        if path != self._root and not path.startswith(os.path.join(self._root, "")):
+        except OSError:
             return None
-        if stat.S_ISREG(mode):
+        if stat.S_ISREG(mode) and rest:  # a file in the place of the directory is none of it
             return path
-        index = os.path.join(path, INDEX)
-        if stat.S_ISDIR(mode) and (self._listing or os.path.isfile(index)):
+        if stat.S_ISDIR(mode) and (self._listing or self._index(path) is not None):
             return os.path.join(path, "")
         return None
 
-    def _find_root(self) -> bool:
-        """See that the directory is there; say so once when it is not."""
-        if not self._root and os.path.isdir(self._directory):
-            self._root = os.path.realpath(self._directory)
-        if not self._root and not self._missed:
+    def _inside(self, path: str) -> Optional[str]:
+        """Return where a path of the directory really leads, None when that is outside."""
+        try:
+            # Both are looked up each time: links may be turned while the server runs.
+            root, real = os.path.realpath(self._directory), os.path.realpath(path)
+        except (OSError, ValueError):
+            return None  # A name that the file system cannot have.
+        if real == root or real.startswith(os.path.join(root, "")):
+            return real if os.path.exists(real) else None
+        return None
+
+    def _index(self, directory: str) -> Optional[str]:
+        """Return the index page of a directory."""
+        index = self._inside(os.path.join(directory, INDEX))
+        return index if index is not None and os.path.isfile(index) else None
+
+    def _say_if_missing(self) -> None:
+        if not self._missed and not os.path.isdir(self._directory):
             self._missed = True
             logger.warning("the directory %s is not there (yet)", self._directory)
-        return bool(self._root)
 
     def _directory_response(self, request: Request, path: str) -> Optional[Response]:
         """Answer for a directory, under a path that ends in a slash: links in it are relative."""
@@ -116,18 +127,10 @@ class StaticDirectory:
         asked, mark, query = own.partition("?")
         if not asked.endswith("/"):
             return redirect(request, f"{asked}/{mark}{query}", permanent=True)
-        index = os.path.join(path, INDEX)
-        inside = self._inside(index)
-        if inside is not None:
-            return Response(inside, 200, guess_type(INDEX), is_file_name=True)
+        index = self._index(path)
+        if index is not None:
+            return Response(index, 200, guess_type(INDEX), is_file_name=True)
         return _listing_page(request, path) if self._listing else None
-
-    def _inside(self, path: str) -> Optional[str]:
-        """Return where a file of the directory really is, None when that is outside."""
-        real = os.path.realpath(path)
-        if os.path.isfile(real) and real.startswith(os.path.join(self._root, "")):
-            return real
-        return None
 
 
 def method_not_allowed(request: Request) -> Response:
@@ -154,7 +157,4 @@ def _listing_page(request: Request, path: str) -> Response:
         f'<li><a href="./{quote(name, errors="surrogatepass")}">{escape(name)}</a></li>'
         for name in names
     )
-    return Response(
-        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        f"</head>\n<body>\n<h1>{title}</h1>\n<ul>\n{rows}\n</ul>\n</body>\n</html>\n"
-    )
+    return html_page(title, f"<h1>{title}</h1>\n<ul>\n{rows}\n</ul>")
