@@ -116,9 +116,12 @@ class ChunkedBody:
         return end + 2
 
     def _check_unfinished(self, buffer: Union[bytes, bytearray], position: int, limit: int) -> None:
-        if grammar.BAD_HEAD_BYTE.search(buffer, position):
+        """Refuse a line that can no longer become valid, for the fault that shows first."""
+        longest = position + limit + 2
+        bad = grammar.BAD_HEAD_BYTE.search(buffer, position)
+        if bad is not None and bad.start() + (bad[0] == b"\r") < longest:
             raise ProtocolError(400, "A line of the chunked coding holds a bare CR or LF.")
-        if len(buffer) - position >= limit + 2:
+        if len(buffer) >= longest:
             status = 431 if self._state == _TRAILERS else 400
             raise ProtocolError(status, f"A line of the chunked coding is over {limit} bytes.")
 
@@ -142,6 +145,8 @@ class ChunkedBody:
         if not line:
             self._state = _COMPLETE
             return
+        if line.translate(None, grammar.FIELD_BYTES):
+            raise ProtocolError(400, "A trailer field holds a control character.")
         self._trailer_size += len(line) + 2
         self._trailer_count += 1
         if (
@@ -152,7 +157,5 @@ class ChunkedBody:
         name, colon, _ = line.decode("latin-1").partition(":")
         if not colon or grammar.TOKEN.match(name) is None:
             raise ProtocolError(400, "A trailer line does not begin with a field name and a colon.")
-        if line.translate(None, grammar.FIELD_BYTES):
-            raise ProtocolError(400, "A trailer field holds a control character.")
         if name.lower() in FORBIDDEN_TRAILERS:
             raise ProtocolError(400, f"The field {name} cannot be a trailer.")

@@ -185,6 +185,16 @@ def parse_request_line(line: str, limits: Limits) -> tuple[str, str, int]:
     return method, target, 1 if version == "HTTP/1.1" else _minor_version(version)
 
 
+def _request_line_error(line: bytes, limits: Limits) -> Optional[ProtocolError]:
+    """Return what is wrong with a request line."""
+    try:
+        method, target, _ = parse_request_line(line.decode("latin-1"), limits)
+        parse_target(method, target)
+    except ProtocolError as error:
+        return error
+    return None
+
+
 def _check_method(method: str) -> None:
     if grammar.TOKEN.match(method) is None:
         raise ProtocolError(400, "The request line does not begin with a method.")
@@ -289,7 +299,7 @@ class RequestReader:
         limits: What one request may cost.
     """
 
-    __slots__ = ("_body", "_buffer", "_limits", "_line_checked", "_previous", "_raw", "_seen")
+    __slots__ = ("_body", "_buffer", "_limits", "_previous", "_raw", "_seen")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -298,7 +308,6 @@ class RequestReader:
         self._raw = _EMPTY  # the previous head as it came, its line ends included
         self._previous: Optional[RequestHead] = None
         self._seen = 0  # bytes of an unfinished head that need no second look
-        self._line_checked = False
 
     @property
     def empty(self) -> bool:
@@ -329,6 +338,7 @@ class RequestReader:
         head = self._previous
         if head is not None and buffer.startswith(self._raw):
             self._buffer = buffer[size:] if len(buffer) > size else _EMPTY
+            self._seen = 0
         else:
             head = self._parse_next(buffer)
             if head is None:
@@ -350,33 +360,48 @@ class RequestReader:
         if end < 0:
             self._check_unfinished(buffer, start)
             return None
-        head = parse_head(bytes(buffer[start:end]), self._limits)
+        try:
+            head = parse_head(bytes(buffer[start:end]), self._limits)
+        except ProtocolError:
+            # A fault that shows before the end of the head comes first, as it does when the head
+            # arrives byte by byte.
+            self._check_unfinished(buffer[: end + 3], start)
+            raise
         self._raw = bytes(buffer[: end + 4])
         self._previous = head
         self._buffer = buffer[end + 4 :]
         self._seen = 0
-        self._line_checked = False
         return head
 
     def _check_unfinished(self, buffer: Buffer, start: int) -> None:
-        """Refuse a head that can no longer become valid; each byte is looked at once."""
-        limits, size = self._limits, len(buffer) - start
-        bad = grammar.BAD_HEAD_BYTE.search(buffer, max(start, self._seen - 1))
-        if not self._line_checked:
-            line_end = buffer.find(b"\r\n", start, start + limits.request_line + 2)
-            if line_end >= 0:
-                line = buffer[start:line_end].decode("latin-1")
-                method, target, _ = parse_request_line(line, limits)
-                parse_target(method, target)
-                self._line_checked = True
-            elif size >= limits.request_line + 2 and (
-                bad is None or bad.start() > start + limits.request_line
-            ):
-                raise ProtocolError(414, f"The request line is over {limits.request_line} bytes.")
-        if bad is not None and bad.start() < start + limits.head:
-            raise ProtocolError(400, "The head holds a control character or a bare CR or LF.")
-        if size >= limits.head:
-            raise ProtocolError(431, f"The head of the request is over {limits.head} bytes.")
+        """Refuse a head that can no longer become valid, for the fault that shows first.
+
+        Every byte is looked at once, but for the request line, which ``_seen`` tells from a later
+        part: it is checked when its end arrives.
+        """
+        limits, seen = self._limits, self._seen
+        faults: list[tuple[int, ProtocolError]] = []
+        bad = grammar.BAD_HEAD_BYTE.search(buffer, max(start, seen - 1))
+        if bad is not None:
+            message = "The head holds a control character or a bare CR or LF."
+            # A CR is only known to be bare when the byte behind it is there.
+            position = bad.start() + (bad[0] == b"\r")
+            faults.append((position, ProtocolError(400, message)))
+        longest = start + limits.request_line + 2
+        if seen < longest:
+            line_end = buffer.find(b"\r\n", start, longest)
+            if line_end >= 0 and line_end + 2 > seen:
+                error = _request_line_error(bytes(buffer[start:line_end]), limits)
+                if error is not None:
+                    faults.append((line_end + 1, error))
+            elif line_end < 0 and len(buffer) >= longest:
+                message = f"The request line is over {limits.request_line} bytes."
+                faults.append((longest - 1, ProtocolError(414, message)))
+        if len(buffer) - start >= limits.head:
+            message = f"The head of the request is over {limits.head} bytes."
+            faults.append((start + limits.head - 1, ProtocolError(431, message)))
+        if faults:
+            raise min(faults, key=lambda fault: fault[0])[1]
         self._seen = len(buffer)
 
     def take_body(self) -> bytes:
