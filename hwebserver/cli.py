@@ -22,7 +22,7 @@ from . import __version__
 from .enums import Verbosity
 from .errors import OperationFailed
 from .server import RecordedRun, Server, default_server
-from .settings import OPTIONS, Option
+from .settings import OPTIONS, Option, check_value
 
 _DESCRIPTION = """
 Serve a folder, an application file (app.py), a module (package.app) or one server of either
@@ -47,16 +47,20 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
+        given = _given(options)
         server, run_arguments = load(options.target)
-        _override(server, run_arguments, vars(options))
-        server.run(**run_arguments)
     except UsageError as error:
         parser.error(str(error))
-    except OperationFailed as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
         return 1
     except Exception:
         traceback.print_exc()
+        return 1
+    try:
+        _override(server, run_arguments, given)
+        server.run(**run_arguments)
+    except OperationFailed as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
     return 0
 
@@ -75,13 +79,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     names = [*_SHORT.get(option.flag, ()), f"--{option.flag}"]
-    common: dict[str, Any] = {"dest": option.name, "default": None, "help": option.doc}
+    shown = f" (default: {option.default})" if isinstance(option.default, int) else ""
+    common: dict[str, Any] = {"dest": option.name, "default": None, "help": option.doc + shown}
     if option.kind is bool:
+        common["help"] = option.doc  # argparse of some versions adds the default itself
         parser.add_argument(*names, action=argparse.BooleanOptionalAction, **common)
     elif option.name == "VERBOSITY":
         parser.add_argument(*names, type=_verbosity, metavar="{low,medium,high}", **common)
     else:
-        parser.add_argument(*names, type=option.kind, metavar=option.kind.__name__, **common)
+        metavar = "N" if option.kind is int else option.name
+        parser.add_argument(*names, type=option.kind, metavar=metavar, **common)
 
 
 def _verbosity(text: str) -> Verbosity:
@@ -91,19 +98,32 @@ def _verbosity(text: str) -> Verbosity:
     raise argparse.ArgumentTypeError(f"{text!r} is none of low, medium, high")
 
 
-def _override(server: Server, arguments: dict[str, Any], options: dict[str, Any]) -> None:
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that the command line sets.
+
+    Raises:
+        UsageError: a value cannot be.
+    """
+    given: dict[str, Any] = {}
+    for option in OPTIONS.values():
+        value = getattr(options, option.name, None)
+        if value is not None:
+            try:
+                given[option.name] = check_value(option, value, f"--{option.flag}")
+            except OperationFailed as error:
+                raise UsageError(str(error)) from error
+    return given
+
+
+def _override(server: Server, arguments: dict[str, Any], given: dict[str, Any]) -> None:
     """Let what the command line says win over what the application says."""
     arguments["in_background"] = False
-    settings: dict[str, Any] = {}
-    for option in OPTIONS.values():
-        value = options.get(option.name)
-        if value is None:
-            continue
-        if option.argument:
-            arguments[option.argument] = value
-        else:
-            settings[option.name] = value
-    server.setSettingsForPort(settings)
+    for name, value in given.items():
+        if OPTIONS[name].argument:
+            arguments[OPTIONS[name].argument] = value
+    server.setSettingsForPort(
+        {name: value for name, value in given.items() if not OPTIONS[name].argument}
+    )
 
 
 def load(target: str) -> tuple[Server, dict[str, Any]]:
@@ -118,7 +138,7 @@ def load(target: str) -> tuple[Server, dict[str, Any]]:
     """
     if os.path.isdir(target):
         return _folder_server(target), {}
-    place, _, name = target.partition(":") if not os.path.exists(target) else (target, "", "")
+    place, name = _split(target)
     recorded: list[RecordedRun] = []
     Server.recording = recorded
     try:
@@ -128,20 +148,34 @@ def load(target: str) -> tuple[Server, dict[str, Any]]:
     if name:
         named = getattr(module, name, None)
         if not isinstance(named, Server):
-            raise OperationFailed(f"{place} has no Server of the name {name!r}")
+            raise UsageError(f"{place} has no Server of the name {name!r}")
         runs = [run for run in recorded if run.server is named]
         return named, runs[0].arguments if runs else {}
-    return _choose(module, recorded)
+    return _choose(place, module, recorded)
 
 
-def _choose(module: ModuleType, recorded: list[RecordedRun]) -> tuple[Server, dict[str, Any]]:
+def _split(target: str) -> tuple[str, str]:
+    """Return the place of an application and the name of a server in it, empty if there is none."""
+    place, colon, name = target.rpartition(":")
+    # A colon may also belong to a path, or to the drive in front of one.
+    if os.path.exists(target) or not colon or not name.isidentifier():
+        return target, ""
+    return place, name
+
+
+def _choose(
+    place: str, module: ModuleType, recorded: list[RecordedRun]
+) -> tuple[Server, dict[str, Any]]:
     """Return the server that an application has run, its only one, or the default one."""
-    if recorded:
+    runs = {id(run.server): run for run in recorded}
+    own = {name: value for name, value in vars(module).items() if isinstance(value, Server)}
+    candidates = {id(server): server for server in own.values()}
+    if len(runs) == 1:
         return recorded[0].server, recorded[0].arguments
-    own = {id(value): value for value in vars(module).values() if isinstance(value, Server)}
-    if len(own) == 1:
-        return next(iter(own.values())), {}
-    return default_server, {}
+    if len(runs) > 1 or len(candidates) > 1:
+        names = " or ".join(f"{place}:{name}" for name in own) or "one of them by a name"
+        raise UsageError(f"{place} has more than one server: name {names}")
+    return (next(iter(candidates.values())), {}) if candidates else (default_server, {})
 
 
 def _folder_server(directory: str) -> Server:
@@ -154,6 +188,8 @@ def _import(place: str) -> ModuleType:
     """Import an application: a file under its stem, or a module."""
     if os.path.isfile(place):
         return _import_file(place)
+    if not all(part.isidentifier() for part in place.split(".")):
+        raise UsageError(f"there is no folder, file or module {place!r}")
     sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(place)
@@ -162,8 +198,6 @@ def _import(place: str) -> ModuleType:
         if error.name is not None and (place == error.name or place.startswith(error.name + ".")):
             raise UsageError(f"there is no folder, file or module {place!r}") from error
         raise
-    except ValueError as error:
-        raise UsageError(f"there is no folder, file or module {place!r}") from error
 
 
 def _import_file(path: str) -> ModuleType:

@@ -11,7 +11,7 @@ from .exchange import Port
 from .net.connection import Timeouts
 from .net.listener import Listener, open_listeners, resolve
 from .protocol.http1 import Limits
-from .settings import EVERY_PORT, MAIN_PORT, Settings, port_key
+from .settings import EVERY_PORT, MAIN_PORT, Settings, port_key, restarted_port
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -73,7 +73,7 @@ class OpenPort(NamedTuple):
         name = "" if self.port.name == MAIN_PORT else f" ({self.port.name})"
         note = ""
         if not self.values["ADDRESS"]:
-            note = '; this machine only: ADDRESS = "0.0.0.0" (--host 0.0.0.0) opens it to others'
+            note = ' (this machine only; ADDRESS = "0.0.0.0", --host 0.0.0.0, opens it to others)'
         logger.info("Serving on %s/%s%s", self.url, name, note)
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ def _open_port(settings: Settings, name: str, number: Optional[int]) -> OpenPort
         raise OperationFailed(f"the port {name!r} has no number: its setting PORT is not set")
     listeners = open_listeners(
         resolve(values["ADDRESS"], values["IPV6"]),
-        number,
+        number or restarted_port(name),
         values["MAX_PORT"],
         values["ALLOW_SYSTEM_PORT"],
         values["BACKLOG"],

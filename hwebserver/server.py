@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, TypeVar, Union
 
 from .enums import Verbosity
 from .errors import OperationFailed
@@ -29,19 +29,35 @@ from .web.static import StaticDirectory
 
 logger = logging.getLogger("hwebserver.server")
 
+if TYPE_CHECKING:
+    from .reloader import Reloader
+
 Ports = Iterable[Union[int, str]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-#: Windows delivers Ctrl+C only to a main thread that wakes now and then.
-_JOIN_TURN = 0.2 if os.name == "nt" else None
+#: How often a waiting main thread wakes, in seconds: Windows delivers Ctrl+C only then, and on
+#: other systems a signal that comes just before the wait begins does not end it.
+_JOIN_TURN = 0.2
 
 
 class _Default(int):
-    """A number that is the default of a parameter: it can be told from the same number given."""
+    """The default of a parameter of ``run``: it can be told from the same value given."""
+
+    _shown = ""
+
+    def __new__(cls, value: int) -> _Default:
+        default = super().__new__(cls, value)
+        default._shown = repr(value)
+        return default
+
+    def __repr__(self) -> str:
+        return self._shown
 
 
-_DEFAULT_PORT = _Default(8008)
-_DEFAULT_THREADS = _Default(4)
+_PORT: Any = _Default(8008)
+_THREADS: Any = _Default(4)
+_FALSE: Any = _Default(False)
+_LOW: Any = _Default(Verbosity.Low)
 
 
 class RecordedRun(NamedTuple):
@@ -72,6 +88,7 @@ class Server:
         self._shutdown_timeout: Optional[float] = None
         self._debug = False
         self._restart = False
+        self._reloader: Optional[Reloader] = None
 
     def name(self) -> str:
         """Return the name of the server."""
@@ -256,19 +273,19 @@ class Server:
 
     def run(
         self,
-        port: int = _DEFAULT_PORT,
-        debug: bool = False,
-        max_num_threads: int = _DEFAULT_THREADS,
+        port: int = _PORT,
+        debug: bool = _FALSE,
+        max_num_threads: int = _THREADS,
         in_background: Optional[bool] = None,
         reload_source_changes: Optional[bool] = None,
         max_in_memory_file_upload_size: Optional[int] = None,
         max_request_size: Optional[int] = None,
         settings: Optional[Source] = None,
         ports: RunPorts = (),
-        verbosity: int = Verbosity.Low,
+        verbosity: int = _LOW,
         port_callback: Optional[Callable[..., Any]] = None,
         up_to_port: Optional[int] = None,
-        use_free_port_on_failure: bool = False,
+        use_free_port_on_failure: bool = _FALSE,
     ) -> None:
         """Start the server.
 
@@ -298,18 +315,28 @@ class Server:
         if Server.recording is not None:
             Server.recording.append(RecordedRun(self, given))
             return
+        background = is_ui_available() if in_background is None else in_background
+        if background:
+            self._start(given, background)
+            return
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        with _signals(self._interrupted) if on_main_thread else _nothing():
+            self._start(given, background)
+            self._wait()
+        if self._restart:
+            from .reloader import restart
+
+            restart({one.port.name: one.port.number for one in self._open})
+
+    def _start(self, given: Mapping[str, Any], background: bool) -> None:
         if not self._starting.acquire(blocking=False):
             raise OperationFailed("the server is being started already")
         try:
-            background = is_ui_available() if in_background is None else in_background
-            reload = self._start(given, background)
+            self._open_and_serve(given, background)
         finally:
             self._starting.release()
-        if not background:
-            self._wait(reload)
 
-    def _start(self, given: Mapping[str, Any], background: bool) -> bool:
-        """Open the ports and start to serve; return whether source files are to be watched."""
+    def _open_and_serve(self, given: Mapping[str, Any], background: bool) -> None:
         if self.isRunning():
             raise OperationFailed("the server is running already: requestShutdown stops it")
         self._settings.load(given["settings"])
@@ -323,14 +350,24 @@ class Server:
         self._open = opened
         self._pool = self._make_pool(values, console)
         self._pool.start()
+        self._watch_sources(values, background)
         for one in opened:
             one.announce()
         self._call_back(given["port_callback"])
-        if values["RELOAD_SOURCE_CHANGES"] is None:
-            return bool(values["DEBUG"]) and not background and not is_ui_available()
-        if values["RELOAD_SOURCE_CHANGES"] and background:
-            logger.warning("source files are only watched by a server that runs in the foreground")
-        return bool(values["RELOAD_SOURCE_CHANGES"])
+
+    def _watch_sources(self, values: Mapping[str, Any], background: bool) -> None:
+        """Watch source files if that is wanted, from before anybody hears that the server runs."""
+        wanted = values["RELOAD_SOURCE_CHANGES"]
+        on_main_thread = threading.current_thread() is threading.main_thread()
+        if wanted is None:
+            wanted = values["DEBUG"] and not is_ui_available()
+        elif wanted and (background or not on_main_thread):
+            logger.warning("source files are only watched by a run in the main thread's foreground")
+        if wanted and not background and on_main_thread:
+            from .reloader import Reloader
+
+            self._reloader = Reloader(self._restart_soon)
+            self._reloader.start()
 
     def _make_pool(self, values: Mapping[str, Any], console: Console) -> Pool:
         site = Site(
@@ -365,27 +402,13 @@ class Server:
             except Exception:
                 logger.exception("the port_callback failed")
 
-    def _wait(self, reload: bool) -> None:
+    def _wait(self) -> None:
         """Wait until the server has stopped."""
-        pool = self._pool
-        if pool is None:
-            return
-        reloader = None
-        on_main_thread = threading.current_thread() is threading.main_thread()
-        if reload and on_main_thread:
-            from .reloader import Reloader
-
-            reloader = Reloader(self._restart_soon)
-            reloader.start()
-        with _signals(self._interrupted) if on_main_thread else _nothing():
-            while not pool.join(_JOIN_TURN):
-                pass
-        if reloader is not None:
-            reloader.stop()
-        if self._restart:
-            from .reloader import restart
-
-            restart()
+        while self._pool is not None and not self._pool.join(_JOIN_TURN):
+            pass
+        if self._reloader is not None:
+            self._reloader.stop()
+            self._reloader = None
 
     def _restart_soon(self) -> None:
         self._restart = True
@@ -394,8 +417,9 @@ class Server:
     def _interrupted(self) -> None:
         """Stop on a signal: gently on the first, at once on the second."""
         pool = self._pool
-        if pool is not None:
-            pool.stop(0.0 if pool.stopping else self._shutdown_timeout)
+        if pool is None or not pool.alive:
+            raise KeyboardInterrupt  # The server is only being started.
+        pool.stop(0.0 if pool.stopping else self._shutdown_timeout)
 
     def requestShutdown(self) -> None:
         """Have the server stop, and return at once.
@@ -456,14 +480,8 @@ def _given_options(given: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for option in OPTIONS.values():
         value = given.get(option.argument)
-        unset = value is None or value is False or isinstance(value, _Default)
-        if option.argument == "reload_source_changes" and value is False:
-            unset = False
-        if option.argument == "verbosity" and value == Verbosity.Low:
-            unset = True
-        if option.argument == "port" and value == -1:
-            unset = True
-        if not unset:
+        from_settings = option.argument == "port" and value == -1
+        if value is not None and not isinstance(value, _Default) and not from_settings:
             found[option.name] = value
     return found
 

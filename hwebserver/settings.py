@@ -23,6 +23,9 @@ EVERY_PORT = "*"
 
 ENVIRONMENT_PREFIX = "HWEBSERVER_"
 
+#: The variable in which a restarted process finds the numbers of its former ports.
+RESTARTED_PORTS = "HWEBSERVER_RESTARTED_PORTS"
+
 
 class Option(NamedTuple):
     """One option.
@@ -33,6 +36,7 @@ class Option(NamedTuple):
         default: What holds when nobody says anything.
         doc: One line for people.
         least: The smallest number allowed.
+        most: The largest number allowed.
         argument: The parameter of ``run`` that sets it; empty: none.
         flag: The option of the command line that sets it, without its dashes; empty: none.
         optional: Whether None is a value.
@@ -46,6 +50,7 @@ class Option(NamedTuple):
     argument: str = ""
     flag: str = ""
     optional: bool = False
+    most: Optional[float] = None
 
 
 _MB = 1 << 20
@@ -53,9 +58,9 @@ _MB = 1 << 20
 # fmt: off
 _TABLE = (
     Option("PORT", int, 8008, "Number of the port to listen on; 0: the system chooses.", 0,
-           argument="port", flag="port"),
+           argument="port", flag="port", most=65535),
     Option("MAX_PORT", int, None, "Last port to try when PORT cannot be had.", 0,
-           argument="up_to_port", optional=True),
+           argument="up_to_port", optional=True, most=65535),
     Option("ALLOW_SYSTEM_PORT", bool, False, "Let the system choose when all of those fail.",
            argument="use_free_port_on_failure"),
     Option("ADDRESS", str, "", "Address or host name to listen on; empty: loopback alone.",
@@ -104,16 +109,33 @@ _TABLE = (
 OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
 
 #: Names that the environment has for other purposes.
-_ENVIRONMENT_ONLY = frozenset(("HWEBSERVER_SUPERVISED",))
+_ENVIRONMENT_ONLY = frozenset(("HWEBSERVER_SUPERVISED", RESTARTED_PORTS))
 
 Source = Union[str, ModuleType, Mapping[str, Any]]
 
 
-def _nearest(name: str, names: Iterable[str]) -> Optional[str]:
+def _nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> Optional[str]:
+    """Return the known name that is most like another, None when none is."""
     from difflib import get_close_matches
 
-    found = get_close_matches(name, list(names), n=1, cutoff=0.8)
+    found = get_close_matches(name, list(names), n=1, cutoff=cutoff)
     return found[0] if found else None
+
+
+def _near_miss(name: str, names: Iterable[str]) -> Optional[str]:
+    """Return the known name that another one was probably meant for, in a place that has others'.
+
+    Words that both have at an end say nothing: EMAIL_TIMEOUT is not meant for HEAD_TIMEOUT.
+    """
+    nearest = _nearest(name, names, 0.8)
+    if nearest is None:
+        return None
+    ours, theirs = nearest.split("_"), name.split("_")
+    while ours and theirs and ours[-1] == theirs[-1]:
+        del ours[-1], theirs[-1]
+    while ours and theirs and ours[0] == theirs[0]:
+        del ours[0], theirs[0]
+    return nearest if _nearest("".join(theirs), ["".join(ours)], 0.7) else None
 
 
 def check_value(option: Option, value: Any, source: str) -> Any:
@@ -135,7 +157,20 @@ def check_value(option: Option, value: Any, source: str) -> Any:
         raise OperationFailed(
             f"{option.name} is {value!r} in {source}, but must be at least {option.least}"
         )
+    if option.most is not None and value > option.most:
+        raise OperationFailed(
+            f"{option.name} is {value!r} in {source}, but must be at most {option.most}"
+        )
     return value
+
+
+def restarted_port(name: str) -> int:
+    """Return the number that a port had before the process was restarted; 0: there is none."""
+    for entry in os.environ.get(RESTARTED_PORTS, "").split(","):
+        number, _, former = entry.partition("=")
+        if former == name and number.isdecimal():
+            return int(number)
+    return 0
 
 
 def _parse_text(option: Option, text: str, source: str) -> Any:
@@ -264,7 +299,7 @@ def read_environment() -> dict[str, Any]:
             source = f"the environment variable {variable}"
             found[known.name] = check_value(known, _parse_text(known, text, source), source)
             continue
-        nearest = _nearest(variable, names)
+        nearest = _near_miss(variable, names)
         if nearest:
             raise OperationFailed(
                 f"unknown environment variable {variable}: did you mean {nearest}?"
@@ -293,7 +328,7 @@ def _check_all(values: Mapping[str, Any], source: str, *, strict: bool) -> dict[
         if option is not None:
             checked[name] = check_value(option, value, source)
             continue
-        nearest = _nearest(str(name), OPTIONS)
+        nearest = (_nearest if strict else _near_miss)(str(name), (*OPTIONS, "PORTS"))
         if strict or nearest:
             hint = f": did you mean {nearest}?" if nearest else ""
             raise OperationFailed(f"unknown setting {name} = {value!r} in {source}{hint}")

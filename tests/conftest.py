@@ -7,9 +7,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from support import wait_until
 
 import hwebserver
-from support import wait_until
 
 
 @pytest.fixture

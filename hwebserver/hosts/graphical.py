@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 _QT = ("PySide6", "PySide2", "PyQt6", "PyQt5")
 
@@ -22,26 +23,30 @@ def is_ui_available() -> bool:
 
 def _qt() -> bool:
     for binding in _QT:
-        gui = sys.modules.get(f"{binding}.QtGui")
-        if gui is not None and isinstance(gui.QGuiApplication.instance(), gui.QGuiApplication):
+        application = _attribute(f"{binding}.QtGui", "QGuiApplication")
+        if application is not None and isinstance(application.instance(), application):
             return True
     return False
 
 
 def _tk() -> bool:
-    return getattr(sys.modules.get("tkinter"), "_default_root", None) is not None
+    return _attribute("tkinter", "_default_root") is not None
 
 
 def _maya() -> bool:
-    commands = sys.modules.get("maya.cmds")
-    return commands is not None and not commands.about(batch=True)
+    about = _attribute("maya.cmds", "about")
+    return about is not None and not about(batch=True)
 
 
 def _blender() -> bool:
-    bpy = sys.modules.get("bpy")
-    return bpy is not None and not bpy.app.background
+    application = _attribute("bpy", "app")
+    return application is not None and not application.background
 
 
 def _nuke() -> bool:
-    nuke = sys.modules.get("nuke")
-    return nuke is not None and bool(nuke.GUI)
+    return bool(_attribute("nuke", "GUI"))
+
+
+def _attribute(module: str, name: str) -> Any:
+    """Return what a loaded module has under a name; hosts fill some of theirs late."""
+    return getattr(sys.modules.get(module), name, None)

@@ -256,10 +256,18 @@ class Connection:
             self._close = head.expects_continue or too_much
             return self._refused(exchange)
         if head.expects_continue and self._reader.empty:
-            try:
-                self.transport.send(CONTINUE)
-            except OSError:
-                return CLOSE
+            self._pending = [memoryview(CONTINUE)]
+            self.deadline = now + self._endpoint.timeouts.send
+        return self._invite_body(now)
+
+    def _invite_body(self, now: float) -> Wants:
+        """Send what is left of 100 (Continue), if that was asked for; then take the body."""
+        try:
+            if not self._flush_pending(now):
+                self._step = self._invite_body
+                return WRITE
+        except OSError:
+            return CLOSE
         self._body_started = now
         self._body_received = 0
         self._step = self._receive_body
@@ -405,13 +413,8 @@ class Connection:
     def _flush(self, now: float) -> Wants:
         """Send on; every byte that the client takes gives it a new deadline."""
         try:
-            while self._pending:
-                count = self.transport.send(self._pending[0], self._file is not None)
-                if not count:
-                    return WRITE
-                self.deadline = now + self._endpoint.timeouts.send
-                rest = self._pending[0][count:]
-                self._pending[:1] = [rest] if rest else []
+            if not self._flush_pending(now):
+                return WRITE
             if self._file is not None and not self._flush_file(self._file, now):
                 return WRITE
             if self._tail:
@@ -420,6 +423,17 @@ class Connection:
         except (OSError, EOFError):
             return CLOSE
         return self._finish(now)
+
+    def _flush_pending(self, now: float) -> bool:
+        """Send what waits in memory and return whether all of it is gone."""
+        while self._pending:
+            count = self.transport.send(self._pending[0], self._file is not None)
+            if not count:
+                return False
+            self.deadline = now + self._endpoint.timeouts.send
+            rest = self._pending[0][count:]
+            self._pending[:1] = [rest] if rest else []
+        return True
 
     def _flush_file(self, file: FileBody, now: float) -> bool:
         """Send the next part of a file and return whether it was the last."""
@@ -437,7 +451,9 @@ class Connection:
         self._release(now)
         if self._close:
             unread = not (self._reader.empty and self._reader.body_complete)
-            return self._linger() if unread or self._head is None else CLOSE
+            # RFC 9112 9.6: to close over unread bytes is a reset, which may take the answer along.
+            lingers = unread or self._head is None or self.transport.receive()
+            return self._linger() if lingers else CLOSE
         if not self._reader.body_complete:
             self._body_received = 0
             self.deadline = now + self._endpoint.timeouts.body

@@ -105,7 +105,7 @@ class Poller:
             dispatch: Runs handlers.
             longest: Seconds to wait at most; None: no limit.
         """
-        self._take_back()
+        self.take_back()
         self._selecting = True
         # What was returned before the flag was up woke nobody.
         waiting = not (self._again or self._returned)
@@ -177,7 +177,8 @@ class Poller:
             self._selector.unregister(connection.transport)
             connection.interest = None
 
-    def _take_back(self) -> None:
+    def take_back(self) -> None:
+        """Go on with the connections whose handlers other threads have run."""
         while self._returned:
             connection, wants = self._returned.popleft()
             if connection in self._connections:

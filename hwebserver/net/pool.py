@@ -210,13 +210,13 @@ class Pool:
                 seen, quiet = self._runs, 0
             elif not self._running:
                 quiet += 1
-            elif self._take_over(worker):
+            elif self._take_over(worker, seen):
                 return True
 
-    def _take_over(self, worker: _Worker) -> bool:
-        """Take the polling from the thread whose handler lasts; False if it is just over."""
+    def _take_over(self, worker: _Worker, seen: int) -> bool:
+        """Take the polling from the thread whose run has the number seen; False if it is over."""
         with self._lock:
-            if self._standby is not worker:
+            if self._standby is not worker or self._runs != seen:
                 return False
             try:
                 connection = self._running.pop()
@@ -252,12 +252,10 @@ class Pool:
             self._submit(connection)
             return None, True
         running = self._running
+        self._runs += 1  # first of all: the standby must not take this run for the one before
         running.append(connection)
-        if self._busy >= self._max_handlers and running:
-            running.clear()  # A worker began in between; see _next_job.
-            self._submit(connection)
-            return None, True
-        self._runs += 1
+        if self._busy >= self._max_handlers:
+            return None, self._retract(worker, connection)
         if self._standby_sleeps:
             self._rouse_standby()
         try:
@@ -272,6 +270,23 @@ class Pool:
         if self._jobs:
             self._hire()
         return wants, True
+
+    def _retract(self, worker: _Worker, connection: Connection) -> bool:
+        """Queue a connection after all, since a worker began in between; see ``_next_job``.
+
+        Returns whether the calling thread still polls.
+        """
+        try:
+            self._running.pop()
+        except IndexError:
+            with self._lock:
+                self._busy -= 1
+                worker.handling = False
+            self._jobs.append(connection)
+            self._hire()
+            return False
+        self._submit(connection)
+        return True
 
     def _submit(self, connection: Connection) -> None:
         self._poller.disown(connection)
@@ -345,6 +360,8 @@ class Pool:
             self._poller.drain()
         if not self._poller.close_idle(dispatch):
             return False
+        # What workers returned may have been the last; nobody would wake the next wait for it.
+        self._poller.take_back()
         if self._poller.connection_count and self._patience() != 0.0:
             return True
         self._end()

@@ -46,6 +46,7 @@ class ChunkedBody:
         "_extension_budget",
         "_left",
         "_limits",
+        "_seen",
         "_state",
         "_total",
         "_trailer_count",
@@ -57,6 +58,7 @@ class ChunkedBody:
         self._state = _SIZE
         self._left = 0  # bytes that the current chunk still has to deliver
         self._total = 0
+        self._seen = 0  # bytes of an unfinished line that need no second look
         self._extension_budget = _EXTENSION_START
         self._trailer_size = 0
         self._trailer_count = 0
@@ -104,10 +106,12 @@ class ChunkedBody:
         """Pass a line with a chunk size or a trailer field; stay where it is not complete."""
         in_trailers = self._state == _TRAILERS
         limit = self._limits.trailer_section if in_trailers else self._limits.chunk_line
-        end = buffer.find(b"\r\n", position, position + limit + 2)
+        looked = position + max(0, self._seen - 1)
+        end = buffer.find(b"\r\n", looked, position + limit + 2)
         if end < 0:
             self._check_unfinished(buffer, position, limit)
             return position
+        self._seen = 0
         line = bytes(buffer[position:end])
         if in_trailers:
             self._trailer(line)
@@ -118,12 +122,13 @@ class ChunkedBody:
     def _check_unfinished(self, buffer: Union[bytes, bytearray], position: int, limit: int) -> None:
         """Refuse a line that can no longer become valid, for the fault that shows first."""
         longest = position + limit + 2
-        bad = grammar.BAD_HEAD_BYTE.search(buffer, position)
+        bad = grammar.BAD_HEAD_BYTE.search(buffer, position + max(0, self._seen - 1))
         if bad is not None and bad.start() + (bad[0] == b"\r") < longest:
             raise ProtocolError(400, "A line of the chunked coding holds a bare CR or LF.")
         if len(buffer) >= longest:
             status = 431 if self._state == _TRAILERS else 400
             raise ProtocolError(status, f"A line of the chunked coding is over {limit} bytes.")
+        self._seen = len(buffer) - position
 
     def _chunk_size(self, line: bytes) -> None:
         match = grammar.CHUNK_SIZE.match(line)

@@ -81,7 +81,8 @@ def _weight(text: str) -> float:
     whole, _, decimals = text.partition(".")
     if whole not in ("0", "1") or len(decimals) > 3 or decimals.strip("0123456789"):
         return 0.0
-    return min(1.0, float(f"{whole}.{decimals or '0'}"))
+    weight = float(f"{whole}.{decimals or '0'}")
+    return weight if weight <= 1 else 0.0
 
 
 def split_unquoted(value: str, separator: str) -> list[str]:

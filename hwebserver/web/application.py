@@ -90,8 +90,10 @@ class Application:
         if head.path == "*":
             return Plan(version, [], _allow(Response(b"", 204, ""), _METHODS))
         found = self._router.find(head.path, info.port.keys)
-        if head.method not in ("GET", "HEAD", "OPTIONS"):
-            # Files answer these too, with 405; but a body is only awaited for one that is there.
+        allowed = all(match.route.allows(head.method) for match in found)
+        if head.method not in ("GET", "HEAD", "OPTIONS") or not allowed:
+            # Files answer any method, with 405; but no body is awaited for one that is not there,
+            # and what other registrations say of the method counts then.
             version = _NEVER  # Which files are there may be another thing at the next request.
             found = [match for match in found if _is_there(match)]
         matches = [match for match in found if match.route.allows(head.method)]
@@ -105,8 +107,8 @@ class Application:
         if head.method == "OPTIONS":
             # RFC 9110 9.3.7: nobody asked for these requests, so the server answers.
             return Plan(version, [], _allow(Response(b"", 204, ""), ", ".join(sorted(methods))))
-        message = f"The method {head.method} is not allowed here."
-        response = _error_response(head, 405, message)
+        # The method is not named: the answer to HEAD has the length of that to GET.
+        response = _error_response(head, 405, "This method is not allowed here.")
         return Plan(version, [], _allow(response, ", ".join(sorted(methods))))
 
 

@@ -72,8 +72,9 @@ def write_json(value: Any, default: Optional[Callable[[Any], Any]] = None) -> by
 
 
 def _find_fault(value: Any, default: Optional[Callable[[Any], Any]]) -> Optional[str]:
-    """Return what in a value JSON cannot hold, and where."""
+    """Return what in a value JSON cannot hold, and where: the first of several."""
     waiting: list[tuple[Any, str, tuple[int, ...]]] = [(value, "result", ())]
+    known: dict[int, Any] = {}  # what was looked into; the values keep the ids from being reused
     while waiting:
         item, where, around = waiting.pop()
         if item is None or isinstance(item, (str, int, float)):
@@ -83,22 +84,34 @@ def _find_fault(value: Any, default: Optional[Callable[[Any], Any]]) -> Optional
             continue
         if id(item) in around:
             return f"{where} contains itself, which JSON cannot hold"
+        if id(item) in known:
+            continue
+        known[id(item)] = item
         inside = (*around, id(item))
+        inner: list[tuple[Any, str, tuple[int, ...]]]
         if isinstance(item, dict):
-            for key, inner in item.items():
-                if key is not None and not isinstance(key, (str, int, float)):
-                    return f"{where} has a key of type {type(key).__name__}: {key!r}"
-                if _number_fault(key):
-                    return f"{where} has a key that is {_number_fault(key)}"
-                waiting.append((inner, f"{where}[{key!r}]", inside))
+            for key in item:
+                fault = _key_fault(key)
+                if fault:
+                    return f"{where} has a key {fault}"
+            inner = [(one, f"{where}[{key!r}]", inside) for key, one in item.items()]
         elif isinstance(item, (list, tuple)):
-            waiting += [(inner, f"{where}[{n}]", inside) for n, inner in enumerate(item)]
+            inner = [(one, f"{where}[{n}]", inside) for n, one in enumerate(item)]
         else:
             try:
-                waiting.append((_replace(item, default), where, inside))
+                inner = [(_replace(item, default), where, inside)]
             except Exception:
                 return f"{where} is of type {type(item).__name__}, which JSON cannot hold"
+        waiting += reversed(inner)
     return None
+
+
+def _key_fault(key: Any) -> str:
+    """Say why a dict with a key is no object in JSON; empty when it is one."""
+    if key is not None and not isinstance(key, (str, int, float)):
+        return f"of type {type(key).__name__}: {key!r}"
+    fault = _number_fault(key)
+    return f"that is {fault}" if fault else ""
 
 
 def _replace(item: Any, default: Optional[Callable[[Any], Any]]) -> Any:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Optional
+from typing import TYPE_CHECKING, Optional, TextIO
 
 from ..exchange import ConnectionInfo
 from ..protocol.http1 import RequestHead
 
 access_logger = logging.getLogger("hwebserver.access")
 package_logger = logging.getLogger("hwebserver")
+
+_LOGGERS = (package_logger, access_logger)
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -53,10 +55,33 @@ def _local_time() -> str:
     return time.strftime(f"%d/{month}/%Y:%H:%M:%S %z", now)
 
 
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler  # not subscriptable before Python 3.11
+
+
+class _ConsoleHandler(_StreamHandler):
+    """The handler of the console, shared by the servers of the process that run.
+
+    Args:
+        silent: The host has set logging up, so nothing is written here.
+    """
+
+    def __init__(self, silent: bool) -> None:
+        super().__init__(sys.stderr)
+        self.setFormatter(logging.Formatter("%(message)s"))
+        if silent:
+            self.addFilter(lambda record: False)
+        self.users = 0
+        self.former_levels = (package_logger.level, access_logger.level)
+
+
 class Console:
     """The log on the console while a server runs.
 
-    The host's own logging comes first: where somebody has set a handler up, nothing is added.
+    The host's own logging comes first: where somebody has set a handler up, nothing is written.
+    Of several servers the one that says most decides what is logged.
 
     Args:
         verbosity: 0: startup and errors; 1: a line a request; 2: header fields and timing.
@@ -65,28 +90,33 @@ class Console:
     """
 
     def __init__(self, verbosity: int, debug: bool, access_log: Optional[bool]) -> None:
-        self._handler: Optional[logging.Handler] = None
-        self._levels = (package_logger.level, access_logger.level)
+        self._handler = _shared_handler()
+        self._handler.users += 1
         wanted = verbosity > 0 if access_log is None else access_log
-        access_level = logging.WARNING if not wanted else logging.INFO
-        if wanted and verbosity > 1:
-            access_level = logging.DEBUG
-        if self._levels[1] == logging.NOTSET:
-            access_logger.setLevel(access_level)
-        if self._levels[0] == logging.NOTSET:
-            package_logger.setLevel(logging.DEBUG if debug else logging.INFO)
-        if sys.stderr is not None and not _has_handler(package_logger):
-            self._handler = logging.StreamHandler(sys.stderr)
-            self._handler.setFormatter(logging.Formatter("%(message)s"))
-            package_logger.addHandler(self._handler)
+        access = (logging.DEBUG if verbosity > 1 else logging.INFO) if wanted else logging.WARNING
+        levels = (logging.DEBUG if debug else logging.INFO, access)
+        for logger, former, level in zip(_LOGGERS, self._handler.former_levels, levels):
+            if former == logging.NOTSET and (not logger.level or level < logger.level):
+                logger.setLevel(level)
 
     def close(self) -> None:
-        """Leave logging as it was."""
-        if self._handler is not None:
-            package_logger.removeHandler(self._handler)
-            self._handler = None
-        package_logger.setLevel(self._levels[0])
-        access_logger.setLevel(self._levels[1])
+        """Leave logging as it was, when no other server runs."""
+        self._handler.users -= 1
+        if self._handler.users:
+            return
+        package_logger.removeHandler(self._handler)
+        for logger, former in zip(_LOGGERS, self._handler.former_levels):
+            logger.setLevel(former)
+
+
+def _shared_handler() -> _ConsoleHandler:
+    """Return the handler of the servers that run; made for the first of them."""
+    for handler in package_logger.handlers:
+        if isinstance(handler, _ConsoleHandler):
+            return handler
+    handler = _ConsoleHandler(sys.stderr is None or _has_handler(package_logger))
+    package_logger.addHandler(handler)
+    return handler
 
 
 def _has_handler(logger: logging.Logger) -> bool:

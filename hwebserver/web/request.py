@@ -284,8 +284,12 @@ class Request:
         if self._started or self._sent is not None:
             raise RuntimeError("the request has been answered already")
         answer = response.head_answer()
-        self._channel.start(answer)
         self._started = True
+        try:
+            self._channel.start(answer)
+        except ValueError:
+            self._started = False  # Nothing of it was sent.
+            raise
 
     def sendBody(self, data: Any) -> None:
         """Send a piece of the body; blocks while the client does not take it.

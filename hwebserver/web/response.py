@@ -298,8 +298,10 @@ def redirect(request: Request, path: str, permanent: bool = False) -> Response:
     Raises:
         ValueError: the path holds a line end.
     """
+    if any(character in path for character in "\r\n\0"):
+        raise ValueError(f"the location {path!r} holds a line end")
     response = Response("", 301 if permanent else 302)
-    location = quote(request.absoluteURI(path), safe="/:?#[]@!$&'()*+,;=%~|\r\n\0")
+    location = quote(request.absoluteURI(path), safe="/:?#[]@!$&'()*+,;=%~|")
     response.setHeader("Location", location)
     return response
 

@@ -1,0 +1,569 @@
+"""Directories whose files are served, and that nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import shutil
+
+import pytest
+from support import PATIENCE, connect, fetch, receive_all, receive_response, running
+
+from hwebserver import OperationFailed
+from hwebserver.web.static import StaticDirectory, is_file_name
+
+SECRET = "what nobody may see"
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A directory with files, beside others that are secret."""
+    root = tmp_path / "static"
+    for name, text in {
+        "static/a.txt": "a",
+        "static/space and \u00fc.txt": "unicode",
+        "static/50%.txt": "percent",
+        "static/sub/index.html": "<p>index</p>",
+        "static/sub/b.css": "p {}",
+        "static/empty/keep.bin": "",
+        "secret.txt": SECRET,
+        "static-secret/a.txt": SECRET,
+        "static-secret/index.html": SECRET,
+    }.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return root
+
+
+@pytest.fixture
+def serving(server, site):
+    """A server of that directory."""
+    server.registerStaticFilesDirectory(str(site))
+    return server
+
+
+def get_raw(server, target: bytes):
+    """Ask for a target as it is, without what clients do to it."""
+    with connect(server) as sock:
+        sock.sendall(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return receive_response(sock)
+
+
+# --- files ---
+
+
+def test_a_file_is_served_below_its_prefix(serving):
+    with running(serving):
+        answer = fetch(serving, "/static/a.txt")
+        assert (answer.status, answer.text) == (200, "a")
+        assert answer.headers["Content-Length"] == "1"
+        assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+        assert fetch(serving, "/static/sub/b.css").headers["Content-Type"].startswith("text/css")
+        assert fetch(serving, "/static/empty/keep.bin").body == b""
+        for path in ("/a.txt", "/static/none.txt", "/static/a.txt/more", "/static/A.TXT/x"):
+            assert fetch(serving, path).status == 404
+
+
+def test_names_are_decoded_once(serving):
+    with running(serving):
+        assert fetch(serving, "/static/space%20and%20%C3%BC.txt").text == "unicode"
+        assert fetch(serving, "/static/50%25.txt").text == "percent"
+        assert fetch(serving, "/static/%61.txt").text == "a"
+        assert fetch(serving, "/static/%2561.txt").status == 404
+
+
+def test_a_query_is_not_part_of_the_name(serving):
+    with running(serving):
+        assert fetch(serving, "/static/a.txt?v=1&x=/../..").text == "a"
+
+
+@pytest.mark.parametrize("prefix", ["/", "", "/files", "/files/", "files", "/a/b"])
+def test_the_prefix_may_be_any_path(server, site, prefix):
+    server.registerStaticFilesDirectory(str(site), prefix)
+    with running(server):
+        base = "/" + prefix.strip("/")
+        assert fetch(server, f"{base.rstrip('/')}/a.txt").text == "a"
+
+
+def test_a_prefix_of_files_ends_at_a_segment(serving):
+    with running(serving):
+        assert fetch(serving, "/static-secret/a.txt").status == 404
+        assert fetch(serving, "/statica.txt").status == 404
+
+
+def test_files_that_change_are_served_as_they_are(serving, site):
+    with running(serving):
+        (site / "a.txt").write_text("changed")
+        assert fetch(serving, "/static/a.txt").text == "changed"
+        (site / "new.txt").write_text("new")
+        assert fetch(serving, "/static/new.txt").text == "new"
+        (site / "new.txt").unlink()
+        assert fetch(serving, "/static/new.txt").status == 404
+
+
+def test_a_large_file_arrives_intact(serving, site):
+    data = os.urandom(1 << 20) * 9 + b"end"
+    (site / "large.bin").write_bytes(data)
+    with running(serving):
+        answer = fetch(serving, "/static/large.bin")
+    assert answer.headers["Content-Length"] == str(len(data))
+    assert hashlib.sha256(answer.body).digest() == hashlib.sha256(data).digest()
+
+
+def test_large_files_and_others_share_a_connection(serving, site):
+    (site / "large.bin").write_bytes(b"x" * 2_000_000)
+    with running(serving):
+        connection = http.client.HTTPConnection("127.0.0.1", serving.port(), timeout=PATIENCE)
+        try:
+            for path, size in (("large.bin", 2_000_000), ("a.txt", 1), ("large.bin", 2_000_000)):
+                connection.request("GET", f"/static/{path}")
+                assert len(connection.getresponse().read()) == size
+        finally:
+            connection.close()
+
+
+@pytest.mark.parametrize("size", [0, 3, 300_000])
+def test_head_tells_the_length_alone(serving, site, size):
+    (site / "file.bin").write_bytes(b"x" * size)
+    with running(serving), connect(serving) as sock:
+        sock.sendall(b"HEAD /static/file.bin HTTP/1.1\r\nHost: localhost\r\n")
+        sock.sendall(b"Connection: close\r\n\r\n")
+        received = receive_all(sock)
+    assert b"\r\nContent-Length: %d\r\n" % size in received
+    assert received.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "PURGE"])
+def test_a_file_is_only_read(serving, site, method):
+    with running(serving):
+        answer = fetch(serving, "/static/a.txt", method)
+        assert answer.status == 405
+        assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+    assert (site / "a.txt").read_text() == "a"
+
+
+def test_options_says_what_a_file_can_do(serving):
+    with running(serving):
+        answer = fetch(serving, "/static/a.txt", "OPTIONS")
+        assert (answer.status, answer.body) == (204, b"")
+        assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
+def test_a_file_that_is_not_there_is_not_found_by_any_method(serving, method):
+    with running(serving):
+        assert fetch(serving, "/static/none.txt", method).status == 404
+
+
+# --- directories ---
+
+
+def test_a_directory_shows_its_index_page(serving):
+    with running(serving):
+        answer = fetch(serving, "/static/sub/")
+    assert (answer.status, answer.text) == (200, "<p>index</p>")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("asked", "location"),
+    [("/static/sub", "/static/sub/"), ("/static/sub?x=//y", "/static/sub/?x=//y")],
+)
+def test_a_directory_without_its_slash_is_redirected_to_itself(serving, asked, location):
+    with running(serving):
+        answer = fetch(serving, asked)
+        assert answer.status in (301, 302, 307, 308)
+        assert answer.headers["Location"] == f"http://127.0.0.1:{serving.port()}{location}"
+
+
+def test_the_prefix_itself_is_a_directory(server, site):
+    (site / "index.html").write_text("home")
+    server.registerStaticFilesDirectory(str(site), "/")
+    server.registerStaticFilesDirectory(str(site), "/static")
+    with running(server):
+        assert fetch(server, "/").text == "home"
+        assert fetch(server, "/static/").text == "home"
+        assert fetch(server, "/static").headers["Location"].endswith("/static/")
+
+
+def test_a_directory_without_an_index_page_is_not_found(serving):
+    with running(serving):
+        for path in ("/static", "/static/", "/static/empty", "/static/empty/"):
+            assert fetch(serving, path).status == 404
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"//evil.example", b"//evil.example/", b"//evil.example/..", b"//evil.example/../sub",
+        b"//evil.example/%2e%2e/sub", b"///evil.example/sub/..", b"/%2fevil.example/sub",
+        b"/%2f%2fevil.example", b"/\\evil.example/..", b"/%5cevil.example", b"/%09/evil.example",
+        b"http://localhost//evil.example/..", b"/sub/..//evil.example", b"/./sub", b"//sub",
+        b"/.//sub", b"/%2e/sub",
+    ],
+)  # fmt: skip
+def test_no_redirect_leads_to_another_host(server, site, target):
+    server.registerStaticFilesDirectory(str(site), "/")
+    with running(server):
+        answer = get_raw(server, target)
+        location = answer.headers["Location"]
+        assert answer.status in (301, 302, 307, 308, 404)
+        assert location is None or location.startswith("http://localhost/sub/")
+
+
+def test_a_directory_whose_name_looks_like_a_host_is_redirected_to_itself(server, site):
+    (site / "evil.example").mkdir()
+    (site / "evil.example" / "index.html").write_text("tame")
+    server.registerStaticFilesDirectory(str(site), "/")
+    with running(server):
+        answer = get_raw(server, b"/evil.example")
+        assert answer.headers["Location"] == "http://localhost/evil.example/"
+        for target in (b"//evil.example", b"///evil.example"):
+            location = get_raw(server, target).headers["Location"]
+            assert location is None or location.startswith("http://localhost/")
+
+
+# --- no path leaves the directory ---
+
+ATTACKS = [
+    # Dots, plain and encoded, in every mixture.
+    "/static/..", "/static/../secret.txt", "/static/sub/../../secret.txt", "/static/sub/../a.txt",
+    "/static/%2e%2e/secret.txt", "/static/%2E%2E/secret.txt", "/static/.%2e/secret.txt",
+    "/static/%2e./secret.txt", "/static/./a.txt", "/static/%2e/a.txt", "/static/.../secret.txt",
+    "/static/....//secret.txt", "/static/....\\/secret.txt", "/static/..;/secret.txt",
+    "/static/sub/..%2f..%2fsecret.txt", "/static/..%00/secret.txt", "/static/..%20/secret.txt",
+    "/static/..%c0%af..%c0%afsecret.txt", "/static/%c0%ae%c0%ae/secret.txt",
+    "/static/\u2024\u2024/secret.txt",
+    # Separators inside a segment.
+    "/static/..%2fsecret.txt", "/static/..%2Fsecret.txt", "/static/%2e%2e%2fsecret.txt",
+    "/static/..%5csecret.txt", "/static/..\\secret.txt", "/static/%2e%2e%5csecret.txt",
+    "/static/sub%2fb.css", "/static/sub%5cb.css", "/static/sub\\b.css", "/static%2fa.txt",
+    "/static/a.txt%2f", "/static/%2fa.txt",
+    # Encoded twice.
+    "/static/%252e%252e/secret.txt", "/static/..%252fsecret.txt", "/static/%252e%252e%252fsecret",
+    "/static/%25252e%25252e/secret.txt", "/static/sub%252fb.css",
+    # Absolute paths, drives, shares, streams, devices.
+    "/static//etc/passwd", "/static/%2fetc%2fpasswd", "/static//a.txt", "/static///a.txt",
+    "/static/sub//b.css", "/static/C:/a.txt", "/static/C:%5ca.txt", "/static/C%3a%5ca.txt",
+    "/static/%5c%5chost%5cshare%5ca.txt", "/static/\\\\host\\share", "/static/%5c%5c%3f%5cC%3a",
+    "/static/a.txt::$DATA", "/static/a.txt:ads", "/static/NUL", "/static/CON", "/static/COM1",
+    "/static/COM%C2%B9", "/static/LPT1.txt", "/static/AUX.html", "/static/CONIN$",
+    # Characters that end a name for some reader.
+    "/static/%00", "/static/a.txt%00", "/static/a.txt%00.html", "/static/%00/a.txt",
+    "/static/a.txt%0a", "/static/a.txt%0d%0a", "/static/a.txt%7f", "/static/a.txt%1f",
+    "/static/a.txt%20", "/static/a.txt.", "/static/a.txt%2e", "/static/a.txt%20.",
+    "/static/A~1.TXT", "/static/SECRET~1.TXT",
+    # Names that no file system takes.
+    "/static/" + "x" * 300, "/static/" + "x/" * 2500, "/static/%ff%fe.txt", "/static/%ed%a0%80",
+    "/static/~", "/static/~root", "/static/$HOME", "/static/%24%7bx%7d", "/static/*.txt",
+    "/static/a.tx?", "/static/%25SYSTEMROOT%25",
+    # Prefix confusion.
+    "/static/../static-secret/a.txt", "/static-secret/a.txt", "/static/../static/a.txt",
+    "/static/..-secret/a.txt", "/static..%2fsecret.txt", "/static../secret.txt",
+    "/%2e%2e/secret.txt", "/../secret.txt", "//static/a.txt", "/x/../static/a.txt",
+]  # fmt: skip
+
+
+def test_no_path_leaves_the_directory_and_every_one_of_these_is_a_404(serving):
+    found = {}
+    with running(serving):
+        for path in ATTACKS:
+            target = path.encode("ascii" if path.isascii() else "utf-8")
+            if not path.isascii():
+                target = b"".join(b"%%%02x" % c if c > 127 else bytes([c]) for c in target)
+            answer = get_raw(serving, target)
+            if answer.status != 404 or SECRET in answer.text:
+                found[path] = answer.status
+        assert fetch(serving, "/static/a.txt").text == "a"
+    assert found == {}
+
+
+def test_the_same_paths_lead_nowhere_when_the_files_are_at_the_root(server, site):
+    server.registerStaticFilesDirectory(str(site), "/")
+    found = []
+    with running(server):
+        for path in ATTACKS:
+            if path.isascii() and path.startswith("/static/"):
+                answer = get_raw(server, path[len("/static") :].encode())
+                if answer.status != 404 or SECRET in answer.text:
+                    found.append(path)
+    assert found == []
+
+
+@pytest.mark.parametrize("separator", ["\\", "/"])
+def test_a_name_that_the_file_system_allows_but_holds_a_separator_is_not_served(site, separator):
+    files = StaticDirectory(str(site))
+    if separator == "\\" and os.name == "posix":
+        (site / "..\\secret.txt").write_text(SECRET)
+    assert files.find([f"..{separator}secret.txt"]) is None
+    assert files.find(["sub", f"..{separator}a.txt"]) is None
+
+
+UNSAFE = ["", ".", "..", "a/b", "a\\b", "/", "\\", "a\0", "\0", "a\n", "a\r", "\x1b", "\x7f",
+          "..\\", "../"]  # fmt: skip
+UNSAFE_ON_WINDOWS = [
+    "C:", "C:a", "c:\\", "a.txt:ads", "a.txt::$DATA", ":", "a.", "a ", "a. ", "a .", "...", ". ",
+    "CON", "con", "Con.txt", "PRN", "aux.tar.gz", "NUL", "nul ", "NUL .txt", "COM1", "com9.log",
+    "COM0", "LPT1", "lpt5.x", "COM\u00b9", "com\u00b2.txt", "LPT\u00b3", "CONIN$", "conout$",
+    "CONOUT$.txt",
+]  # fmt: skip
+SAFE = ["a", "a.txt", ".a", "..a", "a..b", "a b", "\u00fc", "con1", "console", "nul1", "com",
+        "com10", "lptx.txt", "aux2", "a~1", "CONIN", "\U0001f600"]  # fmt: skip
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_a_segment_names_a_file_or_nothing(windows):
+    assert [name for name in SAFE if not is_file_name(name, windows)] == []
+    assert [name for name in UNSAFE if is_file_name(name, windows)] == []
+
+
+def test_what_windows_reads_as_something_else_is_no_name_there():
+    assert [name for name in UNSAFE_ON_WINDOWS if is_file_name(name, True)] == []
+
+
+# --- links, devices ---
+
+
+def link(path, target) -> None:
+    try:
+        os.symlink(target, path)
+    except (OSError, NotImplementedError):
+        pytest.skip("links cannot be made here")
+
+
+def test_a_link_that_leads_outside_is_not_found(serving, site):
+    link(site / "file.txt", site.parent / "secret.txt")
+    link(site / "dir", site.parent / "static-secret")
+    link(site / "up", "..")
+    link(site / "chain", "dir")
+    (site / "has-index").mkdir()
+    link(site / "has-index" / "index.html", site.parent / "secret.txt")
+    with running(serving):
+        for path in ("file.txt", "dir", "dir/", "dir/a.txt", "up/secret.txt", "chain/a.txt",
+                     "up/static-secret/a.txt", "has-index", "has-index/"):  # fmt: skip
+            answer = fetch(serving, f"/static/{path}")
+            assert (path, answer.status) == (path, 404)
+            assert SECRET not in answer.text
+
+
+def test_a_link_that_stays_inside_is_followed(serving, site):
+    link(site / "file.txt", "a.txt")
+    link(site / "dir", site / "sub")
+    link(site / "round", os.path.join("..", "static", "a.txt"))
+    with running(serving):
+        assert fetch(serving, "/static/file.txt").text == "a"
+        assert fetch(serving, "/static/dir/b.css").text == "p {}"
+        assert fetch(serving, "/static/round").text == "a"
+
+
+def test_a_link_that_leads_nowhere_is_not_found(serving, site):
+    link(site / "broken", "none.txt")
+    link(site / "loop", "loop")
+    with running(serving):
+        assert fetch(serving, "/static/broken").status == 404
+        assert fetch(serving, "/static/loop").status == 404
+        assert fetch(serving, "/static/loop/a.txt").status == 404
+
+
+def test_the_directory_itself_may_be_a_link(server, site):
+    link(site.parent / "current", site)
+    server.registerStaticFilesDirectory(str(site.parent / "current"))
+    with running(server):
+        assert fetch(server, "/static/a.txt").text == "a"
+        assert fetch(server, "/static/../secret.txt").status == 404
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_fifo_is_not_found_and_blocks_nothing(serving, site):
+    os.mkfifo(site / "fifo")
+    (site / "sub2").mkdir()
+    os.mkfifo(site / "sub2" / "index.html")
+    with running(serving, max_num_threads=1):
+        for path in ("fifo", "sub2", "sub2/"):
+            assert fetch(serving, f"/static/{path}").status == 404
+        assert fetch(serving, "/static/a.txt").text == "a"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="this system has no such devices")
+def test_a_device_is_not_found(server):
+    server.registerStaticFilesDirectory("/dev", "/dev")
+    with running(server):
+        for name in ("null", "zero", "tty", "random"):
+            assert fetch(server, f"/dev/{name}").status == 404
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_file_that_is_replaced_before_it_is_opened_is_not_found(serving, site, monkeypatch):
+    find = StaticDirectory.find
+
+    def replace(self, rest):
+        found = find(self, rest)
+        if found is not None and found.endswith("a.txt"):
+            os.unlink(found)
+            os.mkfifo(found)
+        return found
+
+    monkeypatch.setattr(StaticDirectory, "find", replace)
+    with running(serving):
+        assert fetch(serving, "/static/a.txt").status == 404
+        assert fetch(serving, "/static/sub/b.css").text == "p {}"
+
+
+# --- directories that are not there, several of them, and what comes behind ---
+
+
+def test_a_directory_that_is_not_there_yet_is_no_error_and_is_found_later(server, tmp_path, caplog):
+    later = tmp_path / "later"
+    with caplog.at_level(logging.WARNING, "hwebserver"):
+        server.registerStaticFilesDirectory(str(later))
+        with running(server):
+            for _ in range(3):
+                assert fetch(server, "/static/a.txt").status == 404
+            later.mkdir()
+            (later / "a.txt").write_text("here now")
+            assert fetch(server, "/static/a.txt").text == "here now"
+            shutil.rmtree(later)
+            assert fetch(server, "/static/a.txt").status == 404
+    lines = [one for one in caplog.records if str(later) in one.getMessage()]
+    assert len(lines) == 1
+
+
+def test_a_directory_whose_link_is_turned_to_another_is_looked_for_again(server, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text(name)
+    link(tmp_path / "current", tmp_path / "first")
+    server.registerStaticFilesDirectory(str(tmp_path / "current"))
+    with running(server):
+        assert fetch(server, "/static/a.txt").text == "first"
+        os.unlink(tmp_path / "current")
+        link(tmp_path / "current", tmp_path / "second")
+        shutil.rmtree(tmp_path / "first")
+        assert fetch(server, "/static/a.txt").text == "second"
+
+
+def test_a_file_in_the_place_of_the_directory_serves_nothing(server, tmp_path):
+    (tmp_path / "file").write_text(SECRET)
+    server.registerStaticFilesDirectory(str(tmp_path / "file"))
+    with running(server):
+        for path in ("/static", "/static/", "/static/a"):
+            assert fetch(server, path).status == 404
+
+
+def test_a_relative_directory_is_that_of_its_registration(server, site, monkeypatch):
+    monkeypatch.chdir(site.parent)
+    server.registerStaticFilesDirectory("static")
+    monkeypatch.chdir(site / "sub")
+    with running(server):
+        assert fetch(server, "/static/a.txt").text == "a"
+
+
+def test_a_directory_may_be_a_path_object(server, site):
+    server.registerStaticFilesDirectory(site)
+    with running(server):
+        assert fetch(server, "/static/a.txt").text == "a"
+
+
+def test_of_directories_that_share_a_prefix_the_first_that_holds_the_file_answers(server, tmp_path):
+    for name, files in {"one": ["both", "one"], "two": ["both", "two", "x/y"]}.items():
+        for file in files:
+            path = tmp_path / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+        server.registerStaticFilesDirectory(str(tmp_path / name), "/files")
+    with running(server):
+        assert fetch(server, "/files/both").text == "one"
+        assert fetch(server, "/files/one").text == "one"
+        assert fetch(server, "/files/two").text == "two"
+        assert fetch(server, "/files/x/y").text == "two"
+        assert fetch(server, "/files/none").status == 404
+        assert fetch(server, "/files/two", "POST").status == 405
+
+
+def test_a_file_that_is_not_there_leaves_the_path_to_the_next_match(serving):
+    def page(request, **values):
+        return f"{request.method()} {request.path()}"
+
+    serving.urlHandler("/", is_prefix=True)(page)
+    with running(serving):
+        assert fetch(serving, "/static/a.txt").text == "a"
+        assert fetch(serving, "/static/none").text == "GET /static/none"
+        assert fetch(serving, "/static/empty/").text == "GET /static/empty/"
+        assert fetch(serving, "/static/../x").text == "GET /static/../x"
+        assert fetch(serving, "/static/none", "POST").text == "POST /static/none"
+        assert fetch(serving, "/static/none", "OPTIONS").text == "OPTIONS /static/none"
+        assert fetch(serving, "/static/a.txt", "POST").status == 405
+
+
+def test_a_template_is_such_a_next_match(serving):
+    serving.urlHandler("/{rest:path}")(lambda request, rest: rest)
+    with running(serving):
+        assert fetch(serving, "/static/a.txt").text == "a"
+        assert fetch(serving, "/static/none").text == "static/none"
+
+
+def test_a_file_that_is_not_there_does_not_hide_the_methods_of_the_next_match(serving):
+    serving.urlHandler("/", is_prefix=True, methods=["POST"])(lambda request: "posted")
+    with running(serving):
+        assert fetch(serving, "/static/none", "POST").text == "posted"
+        for path in ("/none", "/static/none"):
+            answer = fetch(serving, path, "OPTIONS")
+            assert (path, answer.status) == (path, 204)
+            assert set(answer.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+            assert (path, fetch(serving, path).status) == (path, 405)
+
+
+def test_whether_a_file_is_there_is_looked_at_for_each_request(serving, site):
+    serving.urlHandler("/", is_prefix=True)(lambda request: "handler")
+    with running(serving):
+        connection = http.client.HTTPConnection("127.0.0.1", serving.port(), timeout=PATIENCE)
+
+        def post():
+            connection.request("POST", "/static/new.txt")
+            response = connection.getresponse()
+            response.read()
+            return response.status
+
+        try:
+            assert post() == 200
+            (site / "new.txt").write_text("file")
+            assert post() == 405
+            (site / "new.txt").unlink()
+            assert post() == 200
+        finally:
+            connection.close()
+
+
+def test_files_belong_to_their_port(server, site):
+    server.registerStaticFilesDirectory(str(site), "/default")
+    server.registerStaticFilesDirectory(str(site), "/other", "other")
+    server.registerStaticFilesDirectory(str(site), "/main", 0)
+    with running(server, ports=[("other", 0)]):
+        for prefix, port in (("default", "main"), ("other", "other"), ("main", "main")):
+            assert fetch(server, f"/{prefix}/a.txt", port=port).text == "a"
+        for prefix, port in (("default", "other"), ("other", "main"), ("main", "other")):
+            assert fetch(server, f"/{prefix}/a.txt", port=port).status == 404
+
+
+def test_what_is_no_port_is_refused_at_once(server, site):
+    with pytest.raises(OperationFailed):
+        server.registerStaticFilesDirectory(str(site), port=1.5)
+
+
+# --- listings ---
+
+
+def test_a_directory_is_listed_only_when_that_was_asked_for(server, site):
+    (site / "a&b.txt").write_text("escaped")
+    server.registerStaticFilesDirectory(str(site), "/listed", listing=True)
+    with running(server):
+        answer = fetch(server, "/listed/")
+        assert answer.status == 200
+        assert 'href="./a.txt"' in answer.text
+        assert 'href="./sub/"' in answer.text
+        assert ">a&amp;b.txt<" in answer.text
+        assert fetch(server, "/listed/sub/").text == "<p>index</p>"
+        assert fetch(server, "/listed/../").status == 404
