@@ -114,12 +114,10 @@ def only_importable(servers: Iterable[Server]) -> list[Server]:
 
 def spawn(command: Sequence[str], core: int | None) -> subprocess.Popen[str]:
     """Start a command on one core, its output in a pipe."""
-
-    def pin() -> None:
-        if core is not None:
-            os.sched_setaffinity(0, {core})
-
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=pin)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    if core is not None:
+        os.sched_setaffinity(process.pid, {core})  # before it has threads, which inherit it
+    return process
 
 
 def read_port(process: subprocess.Popen[str]) -> int:

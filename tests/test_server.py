@@ -102,7 +102,7 @@ def test_a_port_that_is_not_permitted_raises(server, monkeypatch):
 
 @pytest.mark.parametrize("number", [-2, 65536, 1 << 40])
 def test_a_number_that_is_no_port_raises(server, number):
-    with pytest.raises(hwebserver.OperationFailed, match="must be at (least|most)"):
+    with pytest.raises(hwebserver.OperationFailed, match=r"must be at (least|most)"):
         server.run(number, in_background=True)
 
 

@@ -230,7 +230,7 @@ class Connection:
         try:
             head = self._reader.next_head()
             if head is None:
-                if self._kept:
+                if self._kept and not self._reader.empty:
                     self._kept = False
                     self.deadline = now + self._endpoint.timeouts.head
                 self._step = self._receive_head

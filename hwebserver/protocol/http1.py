@@ -311,8 +311,11 @@ class RequestReader:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is left of what was received."""
-        return not self._buffer
+        """Whether nothing of a request is left of what was received.
+
+        The empty line that old clients send behind a request (RFC 9112 2.2) is nothing.
+        """
+        return not self._buffer or self._buffer == b"\r\n"
 
     @property
     def body_complete(self) -> bool:

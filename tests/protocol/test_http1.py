@@ -458,6 +458,25 @@ def test_a_byte_that_no_head_holds_is_refused_when_it_comes(piece):
     assert Fed(piece).status() == 400
 
 
+def test_a_fault_of_the_head_as_a_whole_is_refused_when_it_ends():
+    fed = Fed(b"GET /a HTTP/1.1\r\nX-A: 1\r\n\r")
+    assert fed.head() is None
+    assert fed.feed(b"\n").status() == 400
+
+
+def test_a_request_line_is_not_looked_for_behind_the_place_where_it_has_to_end():
+    fed = Fed(b"GET /a HTTP/1.1\r\nHost: a\r\n", Limits(request_line=20))
+    assert fed.head() is None
+    assert fed.feed(b"GET\r\n").head() is None
+    assert fed.feed(b"\r\n").status() == 400
+
+
+def test_of_two_faults_the_one_that_shows_first_is_answered():
+    assert Fed(b"CONNECT a:80 HTTP/1.1\r\nX-A: \0\r\n\r\n").status() == 501
+    assert Fed(b"CONNECT a:80\0 HTTP/1.1\r\nX-A: 1\r\n\r\n").status() == 400
+    assert Fed(b"GET * HTTP/1.1\r\nX-A: 1\r\n\r\n", Limits(field_count=0)).status() == 400
+
+
 def test_half_a_line_end_is_no_fault_yet():
     fed = Fed(b"GET /a HTTP/1.1\r")
     assert fed.head() is None
