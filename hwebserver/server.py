@@ -348,8 +348,13 @@ class Server:
         self._shutdown_timeout = values["SHUTDOWN_TIMEOUT"]
         console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
         self._open = opened
-        self._pool = self._make_pool(values, console)
-        self._pool.start()
+        pool = self._make_pool(values, console)
+        try:
+            pool.start()
+        except OperationFailed:
+            pool.abandon()
+            raise
+        self._pool = pool
         self._watch_sources(values, background)
         for one in opened:
             one.announce()

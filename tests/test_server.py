@@ -373,6 +373,19 @@ def test_starts_and_stops_many_times_without_leaving_anything(server):
             assert fetch(server).body == b"x"
 
 
+def test_a_machine_that_has_no_thread_left_is_told_and_keeps_its_port(server, monkeypatch):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(hwebserver.OperationFailed, match="thread"):
+            server.run(0, in_background=True)
+    assert not server.isRunning()
+    with running(server):
+        assert fetch(server).status == 404
+
+
 # --- the functions of the module ---
 
 

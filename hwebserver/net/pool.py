@@ -27,6 +27,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Optional
 
+from ..errors import OperationFailed
 from .connection import NEVER, Connection, Wants
 from .poller import Dispatch, Poller
 
@@ -103,6 +104,10 @@ class Pool:
             self._start_worker(polling=True)
             self._start_worker()
 
+    def abandon(self) -> None:
+        """Close everything of a pool that could not start."""
+        self._end()
+
     def stop(self, timeout: Optional[float]) -> None:
         """Begin to stop; takes no lock, so a signal handler may call it.
 
@@ -147,14 +152,20 @@ class Pool:
     # --- the life of a thread ---
 
     def _start_worker(self, polling: bool = False) -> None:
-        """Start a thread; the lock is held."""
+        """Start a thread, if the system has one; the lock is held."""
         worker = _Worker()
         name = f"{self._name}-{len(self._workers) + 1}"
         worker.thread = threading.Thread(
             target=self._live, args=(worker, polling), name=name, daemon=True
         )
+        try:
+            worker.thread.start()
+        except RuntimeError as error:
+            if not self._workers:
+                raise OperationFailed(f"no thread can be started: {error}") from error
+            logger.warning("no further thread can be started: %s", error)
+            return
         self._workers.append(worker)
-        worker.thread.start()
 
     def _live(self, worker: _Worker, polling: bool) -> None:
         if polling:
