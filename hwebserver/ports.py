@@ -70,9 +70,12 @@ class OpenPort(NamedTuple):
 
     def announce(self) -> None:
         """Log where it is to be found, and how it is opened to other machines."""
-        name = "" if self.port.name == MAIN_PORT else f" ({self.port.name})"
+        main = self.port.name == MAIN_PORT
+        name = "" if main else f" ({self.port.name})"
         note = ""
-        if not self.values["ADDRESS"]:
+        if self.port.host in ("0.0.0.0", "::"):
+            note = " (every address of this machine: open to others)"
+        elif main and not self.values["ADDRESS"]:
             note = ' (this machine only; ADDRESS = "0.0.0.0", --host 0.0.0.0, opens it to others)'
         logger.info("Serving on %s/%s%s", self.url, name, note)
 
@@ -109,10 +112,13 @@ def open_ports(settings: Settings, ports: RunPorts) -> list[OpenPort]:
 
 def _named(settings: Settings, ports: RunPorts) -> Iterator[tuple[str, Optional[int]]]:
     """Yield the names and the numbers that the argument means."""
+    if isinstance(ports, (int, str)) or ports is None:
+        ports = [] if ports is None else [ports]
     for entry in ports:
         if isinstance(entry, (tuple, list)):
-            name, number = entry
-            yield port_key(name), number
+            if len(entry) != 2 or not isinstance(entry[1], int):
+                raise OperationFailed(f"{entry!r} in ports is not a name and a number")
+            yield port_key(entry[0]), entry[1]
         elif entry == -1:
             for name in settings.port_names():
                 yield name, None

@@ -160,7 +160,12 @@ class Server:
             path: The path of a request.
             port_name: The port it comes to.
         """
-        for match in self._router.find(path, port_keys([port_name]) | {EVERY_PORT}):
+        keys = port_keys([port_name]) | {EVERY_PORT}
+        if self.isRunning():
+            for one in self._open:
+                if not one.port.keys.isdisjoint(keys - {EVERY_PORT}):
+                    keys = one.port.keys
+        for match in self._router.find(path, keys):
             target = match.route.target
             owner = getattr(target, "__self__", target)
             return owner if isinstance(owner, URLHandler) else target
@@ -253,7 +258,7 @@ class Server:
         """
         source = StaticDirectory(os.fspath(directory), listing)
         keys = port_keys([] if port == -1 else [port])
-        self._router.add(Route(url_prefix, source, ports=keys, kind=Kind.FILES))
+        self._router.add(Route(url_prefix, source, methods=["GET"], ports=keys, kind=Kind.FILES))
 
     def setSettingsForPort(
         self, settings: Mapping[str, Any], port_name: Union[int, str] = ""
@@ -339,6 +344,9 @@ class Server:
     def _open_and_serve(self, given: Mapping[str, Any], background: bool) -> None:
         if self.isRunning():
             raise OperationFailed("the server is running already: requestShutdown stops it")
+        callback = given["port_callback"]
+        if callback is not None and not callable(callback):
+            raise OperationFailed(f"port_callback is a function, not {callback!r}")
         self._settings.load(given["settings"])
         self._settings.set_arguments(_given_options(given))
         values = self._settings.for_port(MAIN_PORT)
@@ -409,8 +417,11 @@ class Server:
 
     def _wait(self) -> None:
         """Wait until the server has stopped."""
+        said = False
         while self._pool is not None and not self._pool.join(_JOIN_TURN):
-            pass
+            if self._pool.stopping and not said:
+                said = True
+                logger.info("Stopping: running requests are waited for; Ctrl+C again ends them")
         if self._reloader is not None:
             self._reloader.stop()
             self._reloader = None
@@ -477,7 +488,10 @@ class Server:
             for one in self._open:
                 if key in one.port.keys:
                     return one
-        raise OperationFailed(f"the port {name!r} is not open")
+        reason = (
+            "" if Server.recording is None else ": the command line has yet to start the server"
+        )
+        raise OperationFailed(f"the port {name!r} is not open{reason}")
 
 
 def _given_options(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ _TABLE = (
     Option("MAX_REQUEST_SIZE", int, 3 << 30, "Most bytes of the body of a request (else 413).", 0,
            argument="max_request_size"),
     Option("VERBOSITY", int, 0, "0: startup and errors; 1: a line a request; 2: headers, timing.",
-           0, argument="verbosity", flag="verbosity"),
+           0, argument="verbosity", flag="verbosity", most=2),
     Option("ACCESS_LOG", bool, None, "Write a line a request (unset: by VERBOSITY).",
            flag="access-log", optional=True),
     Option("SERVER_HEADER", str, "hwebserver", "The Server field of answers; empty: none."),
@@ -110,6 +110,9 @@ OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
 
 #: Names that the environment has for other purposes.
 _ENVIRONMENT_ONLY = frozenset(("HWEBSERVER_SUPERVISED", RESTARTED_PORTS))
+
+#: The names of the levels of VERBOSITY.
+VERBOSITY_NAMES = ("low", "medium", "high")
 
 Source = Union[str, ModuleType, Mapping[str, Any]]
 
@@ -192,12 +195,18 @@ def _parse_text(option: Option, text: str, source: str) -> Any:
         return known.get(text.lower(), text)
     if option.kind is str:
         return text
+    if option.name == "VERBOSITY" and text.lower() in VERBOSITY_NAMES:
+        return VERBOSITY_NAMES.index(text.lower())
     try:
         return option.kind(text)
     except ValueError as error:
         raise OperationFailed(
             f"{option.name} is {text!r} in {source}, but must be of type {option.kind.__name__}"
         ) from error
+
+
+#: The options that say which number a port has.
+_PORT_OPTIONS = frozenset(("PORT", "MAX_PORT", "ALLOW_SYSTEM_PORT"))
 
 
 class Settings:
@@ -218,6 +227,8 @@ class Settings:
         Raises:
             OperationFailed: for an unknown name or a wrong type.
         """
+        if not isinstance(values, Mapping):
+            raise OperationFailed(f"settings are a dict, not {values!r}")
         checked = _check_all(values, "setSettingsForPort", strict=True)
         self._set.setdefault(port, {}).update(checked)
 
@@ -246,10 +257,12 @@ class Settings:
         Raises:
             OperationFailed: for a wrong type.
         """
-        self._arguments = {
-            name: check_value(OPTIONS[name], value, f"run({OPTIONS[name].argument}=...)")
-            for name, value in arguments.items()
-        }
+        self._arguments = {}
+        for name, value in arguments.items():
+            option = OPTIONS[name]
+            if option.kind is bool and isinstance(value, int) and value in (0, 1):
+                value = bool(value)  # noqa: PLW2901 (as old programs write it)
+            self._arguments[name] = check_value(option, value, f"run({option.argument}=...)")
 
     def port_names(self) -> list[str]:
         """Return the names of the ports, other than the main one, that have settings."""
@@ -267,13 +280,19 @@ class Settings:
             values.update({"PORT": None, "MAX_PORT": None, "ALLOW_SYSTEM_PORT": False})
             if port.isdecimal():
                 values["PORT"] = int(port)
-        values.update(self._file.get(port, {}))
-        values.update(self._set.get(port, {}))
-        own = ("PORT", "MAX_PORT", "ALLOW_SYSTEM_PORT")
+        values.update(self._own(port))
         for name, value in self._arguments.items():
-            if port == MAIN_PORT or name not in own:
+            if port == MAIN_PORT or name not in _PORT_OPTIONS:
                 values[name] = value
+        if port == MAIN_PORT:
+            # Its number is another name of the main port.
+            alias = self._own(str(values["PORT"]))
+            values.update({k: v for k, v in alias.items() if k not in self._arguments})
         return values
+
+    def _own(self, port: str) -> dict[str, Any]:
+        """Return what was said of a port by that name."""
+        return {**self._file.get(port, {}), **self._set.get(port, {})}
 
 
 def read_environment() -> dict[str, Any]:

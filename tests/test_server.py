@@ -148,6 +148,40 @@ def test_the_number_of_the_main_port_means_the_main_port(server):
         assert fetch(server).body == b"main"
 
 
+def test_what_is_said_of_the_number_of_the_main_port_is_said_of_the_main_port(server):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number = free.getsockname()[1]
+    server.setSettingsForPort({"SERVER_HEADER": "by number"}, number)
+    server.urlHandler("/")(lambda request: "old")
+    server.urlHandler("/", ports=[number])(lambda request: "new")
+    server.urlHandler("/n")(str)
+    with running(server, port=number):
+        answer = fetch(server)
+        assert (answer.body, answer.headers["Server"]) == (b"new", "by number")
+        assert server.findHandlerForPort("/n", number) is str
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"ports": [("x", "8130")]},
+        {"ports": [("x", 8130, 1)]},
+        {"ports": [None]},
+        {"port_callback": 5},
+        {"verbosity": 7},
+    ],
+)
+def test_arguments_that_cannot_be_are_refused_before_anything_listens(server, arguments):
+    with pytest.raises(hwebserver.OperationFailed):
+        server.run(0, in_background=True, **arguments)
+    assert not server.isRunning()
+
+
+def test_truth_values_may_be_numbers_as_in_old_programs(server):
+    with running(server, debug=1, use_free_port_on_failure=0):
+        assert server.isInDebugMode() is True
+
+
 def test_a_named_port_without_a_number_raises_and_leaves_nothing_open(server, taken):
     with pytest.raises(hwebserver.OperationFailed, match="'render' has no number"):
         server.run(0, ports=["render"], in_background=True)

@@ -11,6 +11,7 @@ handler.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -33,6 +34,8 @@ class Wants(Enum):
     AGAIN = 4
     CLOSE = 5
 
+
+logger = logging.getLogger("hwebserver.app")
 
 READ, WRITE, WORK, AGAIN, CLOSE = Wants
 
@@ -521,6 +524,7 @@ class Connection:
         if framing is None:
             return CLOSE
         if framing.has_body and framing.length not in (None, self._streamed):
+            logger.error("a handler sent %s bytes of a body of %s", self._streamed, framing.length)
             return CLOSE
         if framing.has_body and framing.chunked:
             return self._send_pieces(LAST_CHUNK)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Optional
 
-from ..errors import APIError, HTTPError
+from ..errors import APIError, HTTPError, UnsendableError
 from ..protocol.headers import media_type, quality_values
 from .request import Request
 from .response import Response, error_json, error_page
@@ -71,6 +71,8 @@ class APIFunction:
             self._signature = inspect.signature(function, follow_wrapped=False)
         except (TypeError, ValueError):
             self._signature = None
+        parameters = self._signature.parameters.values() if self._signature else ()
+        self._may_be_none = {one.name for one in parameters if one.default is None}
 
     def call(self, request: Request, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call the function.
@@ -103,6 +105,8 @@ class APIFunction:
     def _convert(self, name: str, value: Any) -> Any:
         """Make of an argument what its type says."""
         kind = self._arg_types[name]
+        if value is None and name in self._may_be_none:
+            return None
         try:
             return convert(value, kind)
         except Exception as error:
@@ -116,12 +120,16 @@ class APIFunction:
         """Return the response for what the function returned.
 
         Raises:
-            UnsendableError: JSON cannot hold it.
+            UnsendableError: JSON cannot hold it, or it is not binary as promised.
         """
         if isinstance(result, Response):
             return result
-        if isinstance(result, (bytes, bytearray, memoryview)) or self._return_binary:
+        text = self._return_binary and isinstance(result, str)
+        if isinstance(result, (bytes, bytearray, memoryview)) or text:
             return Response(result, 200, "application/octet-stream")
+        if self._return_binary:
+            kind = type(result).__name__
+            raise UnsendableError(f"{self.name} returns {kind}, but return_binary sends bytes")
         from .jsontext import write_json
 
         return Response(write_json(result, self._json_default), 200, "application/json")

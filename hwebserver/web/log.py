@@ -114,14 +114,14 @@ def _shared_handler() -> _ConsoleHandler:
     for handler in package_logger.handlers:
         if isinstance(handler, _ConsoleHandler):
             return handler
-    handler = _ConsoleHandler(sys.stderr is None or _has_handler(package_logger))
+    handler = _ConsoleHandler(sys.stderr is None or has_listener())
     package_logger.addHandler(handler)
     return handler
 
 
-def _has_handler(logger: logging.Logger) -> bool:
-    """Say whether somebody listens, other than the NullHandler of the package."""
-    current: Optional[logging.Logger] = logger
+def has_listener() -> bool:
+    """Say whether somebody hears what is logged: a handler other than the package's NullHandler."""
+    current: Optional[logging.Logger] = package_logger
     while current is not None:
         if any(not isinstance(handler, logging.NullHandler) for handler in current.handlers):
             return True

@@ -87,7 +87,7 @@ class Response:
         delete_file: bool = False,
     ) -> None:
         self._status = status
-        self._fields = _TYPE_LINES.get(content_type) or _type_line(content_type)
+        self._fields = _TYPE_LINES.get(content_type) or _type_line(content_type or "")
         self._file_name = ""
         self._delete_file = delete_file
         self._chunked = False
@@ -174,6 +174,8 @@ class Response:
             body: Text or bytes.
             content_type: As for ``Response``.
         """
+        if self._file_name and self._delete_file:
+            _delete(self._file_name)
         self._file_name = ""
         self._body = body.encode() if isinstance(body, str) else _as_bytes(body)
         self.setHeader("Content-Type", content_type)
@@ -194,7 +196,12 @@ class Response:
         """
         if not self._file_name:
             return Answer(self._status, self._fields, self._body, None, self._chunked, self._close)
-        body = open_file(self._file_name, self._delete_file)
+        try:
+            body = open_file(self._file_name, self._delete_file)
+        except OSError:
+            if self._delete_file:
+                _delete(self._file_name)
+            raise
         return Answer(self._status, self._fields, body, None, self._chunked, self._close)
 
     def head_answer(self) -> Answer:
@@ -203,6 +210,14 @@ class Response:
         if length is None and self._body and not self._chunked:
             length = len(self._body)
         return Answer(self._status, self._fields, b"", length, self._chunked, self._close)
+
+
+def _delete(path: str) -> None:
+    """Delete a file that was to be sent, if it is there."""
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
 
 
 def _as_bytes(data: Any) -> bytes:
@@ -343,16 +358,17 @@ def html_page(title: str, content: str, status: int = 200, style: str = "") -> R
     """
     page = (
         f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{style}</style></head>\n<body>\n{content}\n</body>\n</html>\n"
+        + (f"<style>{style}</style>" if style else "")
+        + f"</head>\n<body>\n{content}\n</body>\n</html>\n"
     )
     return Response(page.encode("utf-8", "replace"), status)
 
 
 def error_json(status: int, error: Any) -> Response:
     """Return ``{"error": error}``."""
-    import json
+    from .jsontext import write_json
 
-    return Response(json.dumps({"error": error}), status, "application/json")
+    return Response(write_json({"error": error}), status, "application/json")
 
 
 def errorResponse(

@@ -227,10 +227,13 @@ class Router:
             # Several directories may share a prefix: files never replace one another.
             if route.kind is not Kind.FILES:
                 routes = [one for one in routes if not one.same_as(route)]
-            if ends:
-                node.ends = [*routes, route]
+                routes = [route, *routes]  # of two that match alike the later one wins
             else:
-                node.opens = [*routes, route]
+                routes = [*routes, route]
+            if ends:
+                node.ends = routes
+            else:
+                node.opens = routes
             self.version += 1
 
     def find(self, path: str, ports: frozenset[str]) -> list[Match]:
@@ -263,8 +266,9 @@ class Router:
         return matches
 
 
-def _precedence(match: Match) -> tuple[int, int, int]:
-    return -match.depth, match.route.kind, -match.route.literals
+def _precedence(match: Match) -> tuple[int, int, int, bool]:
+    route = match.route
+    return -match.depth, route.kind, -route.literals, route.methods is None
 
 
 def port_keys(ports: Iterable[Union[int, str]]) -> frozenset[str]:
@@ -273,7 +277,7 @@ def port_keys(ports: Iterable[Union[int, str]]) -> frozenset[str]:
     Raises:
         OperationFailed: something in it is no port.
     """
-    if isinstance(ports, (int, str)):
-        ports = [ports]
+    if isinstance(ports, (int, str)) or ports is None:
+        ports = [] if ports is None else [ports]
     keys = frozenset(EVERY_PORT if port == -1 else port_key(port) for port in ports)
     return keys or frozenset((MAIN_PORT,))

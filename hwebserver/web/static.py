@@ -15,9 +15,10 @@ import stat
 from collections.abc import Sequence
 from typing import Optional
 
+from .log import has_listener
 from .mime import guess_type
 from .request import Request
-from .response import Response, errorResponse, html_page, redirect
+from .response import Response, html_page, redirect
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -73,8 +74,6 @@ class StaticDirectory:
         path = self.find(rest)
         if path is None:
             return None
-        if request.method() not in ("GET", "HEAD"):
-            return method_not_allowed(request)
         if path.endswith(os.sep):
             return self._directory_response(request, path)
         return Response(path, 200, guess_type(path), is_file_name=True)
@@ -117,7 +116,8 @@ class StaticDirectory:
         return index if index is not None and os.path.isfile(index) else None
 
     def _say_if_missing(self) -> None:
-        if not self._missed and not os.path.isdir(self._directory):
+        # Said when somebody hears it: before the first run the console is not set up.
+        if not self._missed and has_listener() and not os.path.isdir(self._directory):
             self._missed = True
             logger.warning("the directory %s is not there (yet)", self._directory)
 
@@ -131,18 +131,6 @@ class StaticDirectory:
         if index is not None:
             return Response(index, 200, guess_type(INDEX), is_file_name=True)
         return _listing_page(request, path) if self._listing else None
-
-
-def method_not_allowed(request: Request) -> Response:
-    """Return the answer of a file to another method than GET and HEAD."""
-    options = request.method() == "OPTIONS"
-    response = (
-        Response(b"", 204, "")
-        if options
-        else errorResponse(request, "A file is only read: GET and HEAD.", 405)
-    )
-    response.setHeader("Allow", "GET, HEAD, OPTIONS")
-    return response
 
 
 def _listing_page(request: Request, path: str) -> Response:

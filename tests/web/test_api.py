@@ -669,3 +669,41 @@ def test_a_call_that_ends_early_calls_nothing(server):
         sock.shutdown(socket.SHUT_WR)
         receive_all(sock)
     assert calls == []
+
+
+@pytest.mark.parametrize("result", [{}, [], 1, None])
+def test_a_binary_function_that_returns_none_of_it_is_a_500_that_says_so(server, result):
+    server.apiFunction(return_binary=True)(_named("binary", lambda request: result))
+    with running(server):
+        answer = fetch(server, "/api", "POST", "cmd_function=binary")
+    assert answer.status == 500
+    assert f"binary returns {type(result).__name__}" in answer.text
+
+
+def test_null_is_none_where_the_function_says_so(server):
+    function = _named("optional", lambda request, x=None: [x])
+    server.apiFunction(arg_types={"x": int})(function)
+    with running(server):
+        answer = fetch(
+            server,
+            "/api",
+            "POST",
+            '["optional", [], {"x": null}]',
+            {"Content-Type": "application/json"},
+        )
+    assert (answer.status, answer.text) == (200, "[null]")
+
+
+def test_an_error_that_json_cannot_hold_is_sent_as_text(server):
+    def fails(request):
+        raise APIError(float("nan"))
+
+    server.apiFunction()(fails)
+    with running(server):
+        answer = fetch(server, "/api", "POST", "cmd_function=fails")
+    assert (answer.status, json.loads(answer.text)) == (422, {"error": "nan"})
+
+
+def _named(name, function):
+    function.__name__ = name
+    return function

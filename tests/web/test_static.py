@@ -7,10 +7,13 @@ import http.client
 import logging
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from support import PATIENCE, connect, fetch, receive_all, receive_response, running
 
+import hwebserver
 from hwebserver import OperationFailed
 from hwebserver.web.static import StaticDirectory, is_file_name
 
@@ -495,7 +498,8 @@ def test_a_file_that_is_not_there_leaves_the_path_to_the_next_match(serving):
         assert fetch(serving, "/static/../x").text == "GET /static/../x"
         assert fetch(serving, "/static/none", "POST").text == "POST /static/none"
         assert fetch(serving, "/static/none", "OPTIONS").text == "OPTIONS /static/none"
-        assert fetch(serving, "/static/a.txt", "POST").status == 405
+        # A file takes GET and HEAD alone: other methods go on like those of any registration.
+        assert fetch(serving, "/static/a.txt", "POST").text == "POST /static/a.txt"
 
 
 def test_a_template_is_such_a_next_match(serving):
@@ -517,7 +521,6 @@ def test_a_file_that_is_not_there_does_not_hide_the_methods_of_the_next_match(se
 
 
 def test_whether_a_file_is_there_is_looked_at_for_each_request(serving, site):
-    serving.urlHandler("/", is_prefix=True)(lambda request: "handler")
     with running(serving):
         connection = http.client.HTTPConnection("127.0.0.1", serving.port(), timeout=PATIENCE)
 
@@ -528,11 +531,11 @@ def test_whether_a_file_is_there_is_looked_at_for_each_request(serving, site):
             return response.status
 
         try:
-            assert post() == 200
+            assert post() == 404
             (site / "new.txt").write_text("file")
             assert post() == 405
             (site / "new.txt").unlink()
-            assert post() == 200
+            assert post() == 404
         finally:
             connection.close()
 
@@ -567,3 +570,34 @@ def test_a_directory_is_listed_only_when_that_was_asked_for(server, site):
         assert ">a&amp;b.txt<" in answer.text
         assert fetch(server, "/listed/sub/").text == "<p>index</p>"
         assert fetch(server, "/listed/../").status == 404
+
+
+def test_a_missing_directory_is_said_on_the_console_of_a_server_that_runs_later(tmp_path):
+    code = (
+        "import hwebserver, urllib.request, urllib.error\n"
+        "hwebserver.registerStaticFilesDirectory('nothere', '/s')\n"
+        "hwebserver.run(0, in_background=True)\n"
+        "for _ in range(3):\n"
+        "    try: urllib.request.urlopen(hwebserver.url('/s/x'))\n"
+        "    except urllib.error.HTTPError as error: error.close()\n"
+    )
+    root = os.path.dirname(os.path.dirname(hwebserver.__file__))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr.count("nothere is not there") == 1
+
+
+def test_the_methods_of_a_file_and_of_a_handler_on_its_path_are_told_together(serving):
+    serving.urlHandler("/static/a.txt", methods=["POST"])(lambda request: "posted")
+    with running(serving):
+        assert fetch(serving, "/static/a.txt", "POST").text == "posted"
+        assert fetch(serving, "/static/a.txt").text == "a"
+        answer = fetch(serving, "/static/a.txt", "PUT")
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS, POST")
