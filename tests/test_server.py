@@ -283,6 +283,7 @@ def test_shutdown_before_start_and_twice_is_no_error(server):
         server.requestShutdown()
         server.requestShutdown()
     server.requestShutdown()
+    assert not server.isRunning()
 
 
 def test_shutdown_from_a_handler_still_answers_it(server):
@@ -354,6 +355,9 @@ def test_a_slow_reader_does_not_outlast_the_shutdown_timeout(server):
     with running(server), connect(server) as sock:
         sock.sendall(REQUEST)
         receive_until(sock, b"\r\n\r\n")
+        server.requestShutdown()
+        wait_until(lambda: not server.isRunning())
+        assert len(receive_all(sock)) < 16 << 20
 
 
 def test_a_foreground_run_returns_after_a_shutdown_and_leaves_signals_alone(server):
