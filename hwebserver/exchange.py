@@ -7,12 +7,15 @@ the ``Answer``. Net frames and sends it, and tells the exchange when it is over.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import NamedTuple, Optional, Protocol, Union
 
 from .errors import HTTPError
 from .protocol.http1 import RequestHead
 from .protocol.response import Line
+
+logger = logging.getLogger("hwebserver.server")
 
 
 class Port(NamedTuple):
@@ -71,6 +74,8 @@ class FileBody:
                 os.unlink(self.path)
             except FileNotFoundError:
                 pass
+            except OSError as error:
+                logger.warning("a file that was sent cannot be deleted: %s", error)
 
 
 class Answer(NamedTuple):
@@ -156,8 +161,11 @@ class Exchange(Protocol):
     def respond(self, channel: Channel) -> Optional[Answer]:
         """Run the handler; raises nothing. None: the response went through the channel."""
 
-    def unsendable(self, error: ValueError) -> Answer:
+    def unsendable(self, error: Exception) -> Answer:
         """Return what is sent instead of an answer that cannot be sent."""
+
+    def drop(self) -> None:
+        """Let go of what it holds, since another exchange answers in its place."""
 
     def finish(self, status: int, sent: int, seconds: float) -> None:
         """Log the exchange and let go of what it holds.

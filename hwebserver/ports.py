@@ -11,6 +11,7 @@ from .exchange import Port
 from .net.connection import Timeouts
 from .net.listener import Listener, open_listeners, resolve
 from .protocol.http1 import Limits
+from .protocol.response import HeadWriter
 from .settings import EVERY_PORT, MAIN_PORT, Settings, port_key, restarted_port
 
 logger = logging.getLogger("hwebserver.server")
@@ -60,6 +61,18 @@ class OpenPort(NamedTuple):
             send=values["SEND_TIMEOUT"],
             linger=values["LINGER_TIMEOUT"],
         )
+
+    @property
+    def writer(self) -> HeadWriter:
+        """Writes the heads of its responses.
+
+        Raises:
+            OperationFailed: SERVER_HEADER cannot stand in a header.
+        """
+        try:
+            return HeadWriter(self.values["SERVER_HEADER"])
+        except ValueError as error:
+            raise OperationFailed(f"SERVER_HEADER cannot be sent: {error}") from error
 
     @property
     def url(self) -> str:

@@ -17,7 +17,6 @@ from .net.connection import Endpoint
 from .net.poller import Poller
 from .net.pool import Pool
 from .ports import OpenPort, RunPorts, open_ports
-from .protocol.response import HeadWriter
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
 from .web.api import API, APIFunction
 from .web.application import API_PATH, Application
@@ -351,18 +350,24 @@ class Server:
         self._settings.set_arguments(_given_options(given))
         values = self._settings.for_port(MAIN_PORT)
         opened = open_ports(self._settings, given["ports"])
+        console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
+        try:
+            pool = self._make_pool(values, opened, console)
+        except BaseException:
+            for one in opened:
+                one.close()
+            console.close()
+            raise
         self._debug = values["DEBUG"]
         self._restart = False
         self._shutdown_timeout = values["SHUTDOWN_TIMEOUT"]
-        console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
         self._open = opened
-        pool = self._make_pool(values, console)
+        self._pool = pool  # from here on there is something that can be told to stop
         try:
             pool.start()
-        except OperationFailed:
+        except BaseException:
             pool.abandon()
             raise
-        self._pool = pool
         self._watch_sources(values, background)
         for one in opened:
             one.announce()
@@ -382,7 +387,9 @@ class Server:
             self._reloader = Reloader(self._restart_soon)
             self._reloader.start()
 
-    def _make_pool(self, values: Mapping[str, Any], console: Console) -> Pool:
+    def _make_pool(
+        self, values: Mapping[str, Any], opened: list[OpenPort], console: Console
+    ) -> Pool:
         site = Site(
             values["DEBUG"],
             self.requestShutdown,
@@ -390,11 +397,12 @@ class Server:
             values["MAX_IN_MEMORY_FILE_UPLOAD_SIZE"],
         )
         application = Application(self._router, site)
-        tick = min(1.0, *(one.timeouts.shortest / 2 for one in self._open))
+        tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
+        endpoints = [
+            Endpoint(one.port, application, one.limits, one.timeouts, one.writer) for one in opened
+        ]
         poller = Poller(_connection_limit(values["MAX_CONNECTIONS"]), max(0.01, tick))
-        for one in self._open:
-            writer = HeadWriter(one.values["SERVER_HEADER"])
-            endpoint = Endpoint(one.port, application, one.limits, one.timeouts, writer)
+        for one, endpoint in zip(opened, endpoints):
             for listener in one.listeners:
                 poller.listen(listener, endpoint)
         name = f"hwebserver-{self._name}" if self._name else "hwebserver"

@@ -211,7 +211,7 @@ class Connection:
         """Answer with an error and close, whatever else the client sends."""
         exchange = self._endpoint.application.refuse(error, self._head, self._info)
         if self._exchange is not None:
-            self._exchange.finish(0, 0, 0.0)
+            self._exchange.drop()
         self._exchange = exchange
         self._close = True
         self._began = now
@@ -332,6 +332,10 @@ class Connection:
         self.deadline = min(now + self._endpoint.timeouts.linger, self._linger_end)
         return READ
 
+    def hurry(self, now: float) -> Wants:
+        """Give up what only saves the connection, since the server stops; say what is wanted."""
+        return self._linger() if self._step == self._receive_discarded else READ
+
     # --- steps of whichever thread runs the handler ---
 
     def work(self) -> Wants:
@@ -352,7 +356,7 @@ class Connection:
     def _send(self, answer: Answer, exchange: Exchange) -> Wants:
         try:
             head, framing = self._write_head(answer)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             _drop(answer)
             answer = exchange.unsendable(error)
             head, framing = self._write_head(answer)
@@ -366,7 +370,7 @@ class Connection:
                 # One chunk holds all of it, so that sendfile still can.
                 head += b"%x\r\n" % body.size if body.size else b""
                 self._tail = b"\r\n" + LAST_CHUNK if body.size else LAST_CHUNK
-            return self._send_pieces(head, more=True)
+            return self._send_pieces(head, more=body.size > 0 or bool(self._tail))
         self._sent = len(body)
         if framing.chunked:
             body = chunk(body) + LAST_CHUNK
@@ -430,7 +434,8 @@ class Connection:
     def _flush_pending(self, now: float) -> bool:
         """Send what waits in memory and return whether all of it is gone."""
         while self._pending:
-            count = self.transport.send(self._pending[0], self._file is not None)
+            more = self._file is not None and self._file.size > 0
+            count = self.transport.send(self._pending[0], more)
             if not count:
                 return False
             self.deadline = now + self._endpoint.timeouts.send
@@ -480,12 +485,14 @@ class Connection:
     def _release(self, now: float) -> None:
         """Let go of what belongs to the exchange that is over."""
         file, self._file = self._file, None
-        if file is not None:
-            file.close()
         exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.finish(self._status, self._sent, now - self._began)
-        self._status = self._sent = 0
+        status, sent, self._status, self._sent = self._status, self._sent, 0, 0
+        try:
+            if file is not None:
+                file.close()
+        finally:
+            if exchange is not None:
+                exchange.finish(status, sent, now - self._began)
 
     def close(self) -> None:
         """Close the socket and let go of everything; a second call does nothing."""
@@ -520,7 +527,7 @@ class Connection:
         self._framing = None
 
     def _end_stream(self) -> Wants:
-        framing = self._framing
+        framing, self._framing = self._framing, None
         if framing is None:
             return CLOSE
         if framing.has_body and framing.length not in (None, self._streamed):
@@ -533,7 +540,10 @@ class Connection:
     def _send_blocking(self, data: Union[bytes, memoryview]) -> None:
         left = memoryview(data)
         while left:
-            count = self.transport.send(left)
+            try:
+                count = self.transport.send(left)
+            except OSError as error:
+                raise ConnectionAbortedError("the client has left") from error
             left = left[count:]
             if not count and not self.transport.wait_writable(self._endpoint.timeouts.send):
                 raise ConnectionAbortedError("the client takes no more of the response")

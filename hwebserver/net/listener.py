@@ -76,13 +76,16 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """The port it listens on."""
         return int(self.server_address[1])
 
-    def accept_waiting(self) -> None:
-        """Accept the connections that wait, up to a turn's worth.
+    def accept_waiting(self, most: int = _ACCEPT_TURN) -> None:
+        """Accept the connections that wait.
+
+        Args:
+            most: How many of them, at the most.
 
         Raises:
             Exhausted: the process or the system has no descriptor left.
         """
-        for _ in range(_ACCEPT_TURN):
+        for _ in range(most):
             try:
                 request, address = self.get_request()
             except (BlockingIOError, InterruptedError):

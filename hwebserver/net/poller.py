@@ -39,6 +39,14 @@ _EVENTS = {READ: selectors.EVENT_READ, WRITE: selectors.EVENT_WRITE}
 Dispatch = Callable[[Connection], "tuple[Optional[Wants], bool]"]
 
 
+def close_safely(connection: Connection) -> None:
+    """Close a connection; what fails in that is logged, and ends nothing else."""
+    try:
+        connection.close()
+    except Exception:
+        logger.exception("what a connection held could not all be let go of")
+
+
 class Poller:
     """The connections of a running server.
 
@@ -59,6 +67,10 @@ class Poller:
         self._returned: deque[tuple[Connection, Wants]] = deque()
         self._longest_idle: list[Connection] = []
         self._selecting = False
+        # Windows has no more than 512 places in a select.
+        few = isinstance(self._selector, selectors.SelectSelector)
+        self._overflow = 4 if few else _OVERFLOW
+        self._full = False  # connections are refused, and the log says so already
         self._starved = False  # accepting has failed, and the log says so already
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -149,11 +161,10 @@ class Poller:
                     break
                 turns -= 1
                 wants = connection.resume(now)
+            if wants is not connection.interest:
+                self._settle(connection, wants)
         except Exception:
-            logger.exception("a connection is closed because of an error in the server")
-            wants = CLOSE
-        if wants is not connection.interest:
-            self._settle(connection, wants)
+            self._give_up(connection)
         return True
 
     def _settle(self, connection: Connection, wants: Wants) -> None:
@@ -182,12 +193,32 @@ class Poller:
         while self._returned:
             connection, wants = self._returned.popleft()
             if connection in self._connections:
+                self._settle_safely(connection, wants)
+
+    def _settle_safely(self, connection: Connection, wants: Wants) -> None:
+        try:
+            if wants is not connection.interest:
                 self._settle(connection, wants)
+        except Exception:
+            self._give_up(connection)
+
+    def reclaim(self, connection: Connection, wants: Wants) -> bool:
+        """Take a returned connection back, if nobody has seen it yet."""
+        try:
+            self._returned.remove((connection, wants))
+        except ValueError:
+            return False
+        return True
+
+    def _give_up(self, connection: Connection) -> None:
+        """Close a connection that met an error of ours; it costs nobody else anything."""
+        logger.exception("a connection is closed because of an error in the server")
+        self._close(connection)
 
     def _close(self, connection: Connection) -> None:
-        self.disown(connection)
-        connection.close()
         self._connections.discard(connection)
+        self.disown(connection)
+        close_safely(connection)
 
     def _watch(self, listener: Listener) -> None:
         def accept() -> None:
@@ -210,6 +241,7 @@ class Poller:
 
     def _look_at_deadlines(self, now: float) -> None:
         self._next_look = now + self._tick
+        self._longest_idle.clear()
         watched = [c for c in self._connections if c.interest is not None]
         for connection in [c for c in watched if c.deadline <= now]:
             connection.deadline = NEVER
@@ -225,10 +257,9 @@ class Poller:
         try:
             wants = step(now)
         except Exception:
-            logger.exception("a connection is closed because of an error in the server")
-            wants = CLOSE
-        if wants is not connection.interest:
-            self._settle(connection, wants)
+            self._give_up(connection)
+        else:
+            self._settle_safely(connection, wants)
 
     # --- accepting ---
 
@@ -265,8 +296,11 @@ class Poller:
         )
         connection = Connection(transport, info, endpoint, now)
         full = len(self._connections) >= self._max_connections and not self._close_longest_idle()
-        if full and len(self._connections) >= self._max_connections + _OVERFLOW:
-            connection.close()
+        if full and not self._full:
+            logger.warning("there are %d connections, the most allowed", self._max_connections)
+        self._full = full
+        if full and len(self._connections) >= self._max_connections + self._overflow:
+            close_safely(connection)
             return
         if not self._connections:
             self._next_look = now + self._tick
@@ -296,7 +330,7 @@ class Poller:
         """Accept what waits, stop listening, and close the connections that have no request."""
         for listener in [one for one in self._listeners if one not in self._paused]:
             try:
-                listener.accept_waiting()
+                listener.accept_waiting(listener.request_queue_size + 1)
             except Exhausted:
                 pass
             self._selector.unregister(listener)
@@ -313,6 +347,8 @@ class Poller:
         """
         now = time.monotonic()
         for connection in list(self._connections):
+            if connection.interest is READ:
+                self._settle_step(connection, connection.hurry, now)
             if connection.interest is READ and connection.unfinished_head:
                 if not self._serve(connection, connection.ready, now, dispatch):
                     return False
@@ -323,16 +359,18 @@ class Poller:
     def close(self) -> None:
         """Close every socket.
 
-        A connection that is with a worker loses its socket alone: what else it holds is in use,
-        and the worker's to let go of.
+        A connection that is with a worker is only ended: its socket and what else it holds are in
+        use, and the worker's to let go of.
         """
         for listener in self._listeners:
             listener.server_close()
-        for connection, _ in [*self._returned, *((one, CLOSE) for one in self._again)]:
-            connection.close()
+        while self._returned:
+            self._close(self._returned.popleft()[0])
+        while self._again:
+            self._close(self._again.popleft())
         for connection in list(self._connections):
             if connection.interest is None:
-                connection.transport.close()
+                connection.transport.abort()
             else:
                 self._close(connection)
         self._selector.close()

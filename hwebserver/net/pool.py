@@ -8,8 +8,9 @@ long handler is a worker from then on. A handler that was long is sent to a work
 time.
 
 Taking over needs no lock: the polling thread puts the connection whose handler it is about to run
-into a list of one element and pops it behind the handler; the standby pops it to take over.
-``list.pop`` is atomic, so exactly one of them gets it, and whoever got it has the polling. Events
+into a new list of one element and pops it behind the handler; the standby pops it to take over.
+``list.pop`` is atomic, so exactly one of them gets it, and whoever got it has the polling. The list
+is new for each run: a thread that lost the polling must not pop what its successor runs. Events
 that the first thread had not served yet are not lost, since the selector reports them again.
 
 There are at most ``max_handlers + 1`` threads, so while a handler may still start there is always
@@ -29,7 +30,7 @@ from typing import Optional
 
 from ..errors import OperationFailed
 from .connection import NEVER, Connection, Wants
-from .poller import Dispatch, Poller
+from .poller import Dispatch, Poller, close_safely
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -38,6 +39,10 @@ TICK = 0.005
 
 #: Ticks without a request after which the standby sleeps until one comes.
 _QUIET_TICKS = 40
+
+
+#: The connection whose handler the polling thread runs; empty when that is over or taken over.
+_Run = list[Connection]
 
 
 def _broken() -> Wants:
@@ -57,6 +62,7 @@ class _Worker:
         self.signal = threading.Lock()
         self.signal.acquire()
         self.thread: Optional[threading.Thread] = None
+        self.asleep = False  # it stands by, and sleeps since nothing comes
         self.handling = False  # a handler runs on it, and another thread polls
 
     def rouse(self) -> None:
@@ -85,12 +91,10 @@ class Pool:
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
         self._standby: Optional[_Worker] = None
-        self._standby_sleeps = False
         self._polling: Optional[_Worker] = None
         self._jobs: deque[Connection] = deque()
         self._busy = 0  # handlers that run off the polling thread
-        self._running: list[Connection] = []  # the one whose handler the polling thread runs
-        self._runs = 0  # handlers that the polling thread has begun to run
+        self._running: _Run = []  # what the polling thread runs, or ran last
         self._stopping = False
         self._stop_deadline = NEVER
         self._drained = False
@@ -158,14 +162,14 @@ class Pool:
         worker.thread = threading.Thread(
             target=self._live, args=(worker, polling), name=name, daemon=True
         )
+        self._workers.append(worker)
         try:
             worker.thread.start()
         except RuntimeError as error:
+            self._workers.remove(worker)
             if not self._workers:
                 raise OperationFailed(f"no thread can be started: {error}") from error
             logger.warning("no further thread can be started: %s", error)
-            return
-        self._workers.append(worker)
 
     def _live(self, worker: _Worker, polling: bool) -> None:
         if polling:
@@ -207,30 +211,30 @@ class Pool:
 
     def _stand_by(self, worker: _Worker) -> bool:
         """Watch over the polling thread; return whether its work had to be taken over."""
-        seen, quiet = self._runs, 0
+        seen, quiet = self._running, 0
         while True:
-            if quiet >= _QUIET_TICKS:
-                self._standby_sleeps = True
-                # The polling thread begins a run and then looks whether somebody sleeps.
-                if self._runs != seen or self._running:
-                    self._standby_sleeps = False
-                    quiet = 0
-            if worker.signal.acquire(timeout=-1 if quiet >= _QUIET_TICKS else TICK):
+            worker.asleep = quiet >= _QUIET_TICKS
+            # The polling thread begins a run and then looks whether the standby sleeps.
+            if worker.asleep and (self._running is not seen or seen):
+                worker.asleep = False
+                quiet = 0
+            if worker.signal.acquire(timeout=-1 if worker.asleep else TICK):
+                worker.asleep = False
                 return False
-            if self._runs != seen:
-                seen, quiet = self._runs, 0
-            elif not self._running:
+            if self._running is not seen:
+                seen, quiet = self._running, 0
+            elif not seen:
                 quiet += 1
             elif self._take_over(worker, seen):
                 return True
 
-    def _take_over(self, worker: _Worker, seen: int) -> bool:
-        """Take the polling from the thread whose run has the number seen; False if it is over."""
+    def _take_over(self, worker: _Worker, run: _Run) -> bool:
+        """Take the polling from the thread whose handler lasts; False if it is just over."""
         with self._lock:
-            if self._standby is not worker or self._runs != seen:
+            if self._standby is not worker:
                 return False
             try:
-                connection = self._running.pop()
+                connection = run.pop()
             except IndexError:
                 return False
             if self._polling is not None:
@@ -259,22 +263,22 @@ class Pool:
 
     def _dispatch(self, worker: _Worker, connection: Connection) -> tuple[Optional[Wants], bool]:
         """Run the handler of a connection, or see that a worker does; see ``poller.Dispatch``."""
-        if self._jobs or self._busy >= self._max_handlers or connection.pace.slow:
+        slow = connection.pace.slow and len(self._workers) > 1
+        if self._jobs or self._busy >= self._max_handlers or slow:
             self._submit(connection)
             return None, True
-        running = self._running
-        self._runs += 1  # first of all: the standby must not take this run for the one before
-        running.append(connection)
+        self._running = run = [connection]
         if self._busy >= self._max_handlers:
-            return None, self._retract(worker, connection)
-        if self._standby_sleeps:
+            return None, self._retract(worker, run, connection)
+        standby = self._standby
+        if standby is not None and standby.asleep:
             self._rouse_standby()
         try:
             wants = connection.work()
         except Exception:
             wants = _broken()
         try:
-            running.pop()
+            run.pop()
         except IndexError:
             self._return(worker, connection, wants)
             return None, False
@@ -282,13 +286,13 @@ class Pool:
             self._hire()
         return wants, True
 
-    def _retract(self, worker: _Worker, connection: Connection) -> bool:
+    def _retract(self, worker: _Worker, run: _Run, connection: Connection) -> bool:
         """Queue a connection after all, since a worker began in between; see ``_next_job``.
 
         Returns whether the calling thread still polls.
         """
         try:
-            self._running.pop()
+            run.pop()
         except IndexError:
             with self._lock:
                 self._busy -= 1
@@ -329,9 +333,9 @@ class Pool:
 
     def _rouse_standby(self) -> None:
         with self._lock:
-            self._standby_sleeps = False
-            worker, self._standby = self._standby, None
-            if worker is not None:
+            worker = self._standby
+            if worker is not None and worker.asleep:
+                self._standby = None
                 worker.rouse()
 
     # --- work off the polling thread ---
@@ -353,8 +357,8 @@ class Pool:
             self._busy -= 1
             worker.handling = False
         self._poller.give_back(connection, wants)
-        if self._ended.is_set():
-            connection.close()
+        if self._ended.is_set() and self._poller.reclaim(connection, wants):
+            close_safely(connection)
 
     # --- the end ---
 
@@ -379,13 +383,15 @@ class Pool:
         return False
 
     def _end(self) -> None:
+        """Close everything and let the threads end; a second call does nothing."""
+        if self._ended.is_set():
+            return
         self._ended.set()
         self._poller.close()
+        while self._jobs:
+            close_safely(self._jobs.popleft())
         self._on_end()
         with self._lock:
-            for connection in self._jobs:
-                connection.close()
-            self._jobs.clear()
             waiting, self._idle = self._idle, []
             if self._standby is not None:
                 waiting.append(self._standby)

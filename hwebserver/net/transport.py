@@ -87,13 +87,23 @@ class Transport:
     def wait_writable(self, seconds: float) -> bool:
         """Block until the system takes more bytes; return whether it does."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, selectors.EVENT_WRITE)
+            try:
+                selector.register(self._socket, selectors.EVENT_WRITE)
+            except ValueError:
+                return False  # It was closed meanwhile.
             return bool(selector.select(seconds))
 
     def end_sending(self) -> None:
         """Tell the other side that nothing more comes; it may still send."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # It has gone already.
+
+    def abort(self) -> None:
+        """End the connection both ways; a thread that waits for it wakes."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # It has gone already.
 

@@ -80,7 +80,9 @@ class Application:
     ) -> Exchange:
         """Answer what cannot be understood; see ``exchange.Application``."""
         # That clients leave or lose their network is no event; the access log has a line of it.
-        level = logging.DEBUG if isinstance(error, IncompleteRequest) else logging.WARNING
+        # That there are too many is logged once by what counts them.
+        quiet = isinstance(error, IncompleteRequest) or error.status == 503
+        level = logging.DEBUG if quiet else logging.WARNING
         server_logger.log(level, "%s: %d: %s", info.peer[0], error.status, error.message)
         response = _error_response(head, error.status, error.message)
         return Exchange(self.site, head, info, Plan(0, [], response))
@@ -178,6 +180,8 @@ class Exchange:
             if request.started:
                 channel.abort()
             return self._failed(request, error)
+        finally:
+            request.end()
         try:
             return response.answer()
         except (OSError, ValueError) as error:
@@ -222,15 +226,20 @@ class Exchange:
             return errorResponse(request, "The file cannot be read.", 403).answer()
         return self._failed(request, error)
 
-    def unsendable(self, error: ValueError) -> Answer:
+    def unsendable(self, error: Exception) -> Answer:
         """Return what is sent instead of an answer that cannot be sent: 500."""
         app_logger.error("the answer of a handler cannot be sent: %s", error)
         return error_page(500, "The server failed to answer this request.").answer()
 
+    def drop(self) -> None:
+        """Let go of the body."""
+        body, self._body = self._body, None
+        if body is not None:
+            body.close()
+
     def finish(self, status: int, sent: int, seconds: float) -> None:
         """Log the exchange and let go of the body."""
         if self._body is not None:
-            self._body.close()
-            self._body = None
+            self.drop()
         if access_logger.isEnabledFor(logging.INFO):
             log_access(self._info, self._head, status, sent, seconds)

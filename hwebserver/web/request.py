@@ -82,7 +82,7 @@ class Request:
         self._info = info
         self._site = site
         self._body = body
-        self._channel = channel
+        self._channel: Optional[Channel] = channel
         self._parameters: Mapping[str, Any] = {}
         self._headers: Optional[HeaderDict] = None
         self._forms: Optional[dict[str, Mapping[str, list[str]]]] = None
@@ -281,7 +281,7 @@ class Request:
             RuntimeError: a response is under way already.
             ConnectionError: the client has left.
         """
-        if self._started or self._sent is not None:
+        if self._channel is None or self._started or self._sent is not None:
             raise RuntimeError("the request has been answered already")
         answer = response.head_answer()
         self._started = True
@@ -304,6 +304,8 @@ class Request:
         """
         if not self._started:
             raise RuntimeError("the body of a response follows its head: call sendHeaders first")
+        if self._channel is None:
+            raise RuntimeError("the handler has returned: its response is complete")
         self._channel.write(data.encode("utf-8") if isinstance(data, str) else bytes(data))
 
     # --- for the package ---
@@ -317,6 +319,10 @@ class Request:
     def sent(self) -> Optional[Response]:
         """The response that was given to ``send``."""
         return self._sent
+
+    def end(self) -> None:
+        """Let go of the connection: the next response on it is another request's."""
+        self._channel = None
 
     def bind(self, parameters: Mapping[str, Any]) -> None:
         """Take the values of the path template that matched."""

@@ -55,6 +55,9 @@ class BodyBuffer:
     def close(self) -> None:
         """Let go of the memory and the file."""
         self._pieces.clear()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError:
+                pass  # The disk is full; nobody wants what was still to be written.
