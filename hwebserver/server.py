@@ -368,10 +368,15 @@ class Server:
         except BaseException:
             pool.abandon()
             raise
-        self._watch_sources(values, background)
-        for one in opened:
-            one.announce()
-        self._call_back(given["port_callback"])
+        try:
+            self._watch_sources(values, background)
+            for one in opened:
+                one.announce()
+            self._call_back(given["port_callback"])
+        except BaseException:
+            pool.stop(0.0)  # A run that raises leaves no server behind, and nothing that watches.
+            self._stop_watching()
+            raise
 
     def _watch_sources(self, values: Mapping[str, Any], background: bool) -> None:
         """Watch source files if that is wanted, from before anybody hears that the server runs."""
@@ -430,9 +435,12 @@ class Server:
             if self._pool.stopping and not said:
                 said = True
                 logger.info("Stopping: running requests are waited for; Ctrl+C again ends them")
-        if self._reloader is not None:
-            self._reloader.stop()
-            self._reloader = None
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        reloader, self._reloader = self._reloader, None
+        if reloader is not None:
+            reloader.stop()
 
     def _restart_soon(self) -> None:
         self._restart = True

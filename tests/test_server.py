@@ -229,6 +229,19 @@ def test_a_callback_that_raises_stops_nothing(server, caplog):
     assert "port_callback" in caplog.text
 
 
+def test_a_callback_that_ends_the_program_leaves_no_server_behind(server):
+    def callback(name, number):
+        raise SystemExit(3)
+
+    for arguments in ({"in_background": True}, {"in_background": False, "debug": True}):
+        with pytest.raises(SystemExit):
+            server.run(0, port_callback=callback, **arguments)
+        wait_until(lambda: not server.isRunning())
+    assert not [one for one in threading.enumerate() if one.name == "hwebserver-reload"]
+    with running(server):
+        assert fetch(server).status == 404
+
+
 # --- start, stop, restart ---
 
 

@@ -107,6 +107,7 @@ def test_a_handler_that_waits_for_its_client_hears_of_the_end_of_the_server(serv
         receive_until(sock, b"\r\n\r\n")
         server.requestShutdown()
         wait_until(lambda: heard)
+    assert len(heard) == 1
 
 
 def test_a_request_has_one_line_in_the_access_log_though_it_is_refused_half_way(server, caplog):
