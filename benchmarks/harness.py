@@ -1,4 +1,4 @@
-"""Measure servers: start one, load it with wrk, read from the system what CPU time that took."""
+"""Measure servers: start one, put it under load, read from the system what that took."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 FOLDER = Path(__file__).resolve().parent
 START_SECONDS = 10.0
@@ -21,6 +22,10 @@ STOP_SECONDS = 5.0
 WARM_UP_REQUESTS = 200
 # Between two loads the server closes the connections of the first; that is no part of the second.
 SETTLE_SECONDS = 0.2
+# nginx is where only the path of root leads.
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+
+T = TypeVar("T")
 
 
 class HarnessError(Exception):
@@ -33,8 +38,15 @@ class Server:
 
     name: str
     program: str
-    module: str = ""
+    modules: tuple[str, ...] = ()
     """What must be importable for it to run, where that is not a matter of course."""
+    tool: str = ""
+    """A command that must be installed for it to run."""
+
+
+def by_name(*servers: Server) -> dict[str, Server]:
+    """The servers of a command, as its options name them."""
+    return {server.name: server for server in servers}
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,8 @@ class Work:
 
     path: str
     body: bytes
+    arguments: tuple[str, ...] = ()
+    """What the programs of the servers are told besides the port."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +73,11 @@ class Measurement:
     errors: int
 
     @property
+    def load(self) -> int:
+        """What tells this load from others."""
+        return self.connections
+
+    @property
     def rate(self) -> float:
         """Requests a second."""
         return self.requests / self.seconds
@@ -71,10 +90,10 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Cores:
-    """The core of the server and the core of wrk; None for both where there is no choice."""
+    """The core of the server and that of the load; None for both where there is no choice."""
 
     server: int | None
-    wrk: int | None
+    load: int | None
 
     @classmethod
     def choose(cls) -> Cores:
@@ -83,38 +102,49 @@ class Cores:
         return cls(allowed[0], allowed[1]) if len(allowed) > 1 else cls(None, None)
 
 
-def require_tools() -> None:
+def require_tools(*names: str) -> None:
     """Raise if this machine lacks what every measurement needs."""
-    if shutil.which("wrk") is None:
-        raise HarnessError("wrk is not installed (Debian: apt-get install wrk)")
+    for name in names:
+        if tool_failure(name):
+            raise HarnessError(f"{tool_failure(name)} (Debian: apt-get install {name})")
     if not Path("/proc/self/stat").exists():
         raise HarnessError("no /proc to read CPU times from: this needs Linux")
 
 
-def import_failure(module: str) -> str:
-    """Say why a fresh interpreter cannot import the module; empty if it can."""
+def tool_failure(name: str) -> str:
+    """Say that a command is not installed; empty if it is."""
+    return "" if shutil.which(name, path=SEARCH_PATH) else f"{name} is not installed"
+
+
+def import_failure(modules: Iterable[str]) -> str:
+    """Say why a fresh interpreter cannot import the modules; empty if it can."""
     # Started in the repository, `-c` finds the package beside this folder as well.
-    command = [sys.executable, "-c", f"import {module}"]
+    command = [sys.executable, "-c", f"import {', '.join(modules)}"]
     done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=False)
     lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     return lines[-1] if done.returncode else ""
 
 
-def only_importable(servers: Iterable[Server]) -> list[Server]:
+def only_installed(servers: Iterable[Server]) -> list[Server]:
     """Leave out the servers that are not installed, and name each on stderr."""
     found = []
     for server in servers:
-        failure = import_failure(server.module) if server.module else ""
+        failure = import_failure(server.modules) if server.modules else ""
+        if server.tool:
+            failure = failure or tool_failure(server.tool)
         if failure:
             print(f"left out: {server.name} ({failure})", file=sys.stderr)
         else:
             found.append(server)
+    if not found:
+        raise HarnessError("none of the servers is installed")
     return found
 
 
 def spawn(command: Sequence[str], core: int | None) -> subprocess.Popen[str]:
     """Start a command on one core, its output in a pipe."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "PATH": SEARCH_PATH}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     if core is not None:
         os.sched_setaffinity(process.pid, {core})  # before it has threads, which inherit it
     return process
@@ -173,13 +203,15 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def running(server: Server, work: Work, core: int | None) -> Iterator[tuple[int, int]]:
-    """Run the server, warmed up, for the time of the block; yields its process id and port."""
+def running(
+    server: Server, arguments: Sequence[str], core: int | None
+) -> Iterator[tuple[int, int]]:
+    """Run the server for the time of the block; yields its process id and port."""
     program = FOLDER / "servers" / server.program
-    process = spawn([sys.executable, str(program), "0"], core)
+    process = spawn([sys.executable, str(program), "0", *arguments], core)
     try:
         port = read_port(process)
-        warm_up(port, work)
+        connect(port).close()
         yield process.pid, port
         if process.poll() is not None:
             raise HarnessError(f"it ended under load, exit code {process.returncode}")
@@ -189,29 +221,55 @@ def running(server: Server, work: Work, core: int | None) -> Iterator[tuple[int,
         stop(process)
 
 
+def family(pid: int) -> list[int]:
+    """The process and all that it has started, if any: nginx works in a child."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(member for child in children for member in family(int(child)))]
+
+
 def cpu_seconds(pid: int) -> float:
     """Read what CPU time the process has used so far, in all threads and in the kernel."""
-    # The second field is the program's name, which may hold spaces and brackets itself.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    user, system = int(fields[11]), int(fields[12])
-    return (user + system) / os.sysconf("SC_CLK_TCK")
+    ticks = 0
+    for member in family(pid):
+        # The second field is the program's name, which may hold spaces and brackets itself.
+        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # user and system
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def run_load(command: Sequence[str], core: int | None) -> dict[str, int]:
+    """Run a program that loads a server, and return the totals that it prints last, as JSON."""
+    process = spawn(command, core)
+    try:
+        output, _ = process.communicate()
+    finally:
+        stop(process)
+    if process.returncode or not output.rstrip().endswith("}"):
+        raise HarnessError(f"the load failed, exit code {process.returncode}: {output.strip()}")
+    totals: dict[str, int] = json.loads(output.splitlines()[-1])
+    return totals
 
 
 def run_wrk(url: str, connections: int, seconds: int, core: int | None) -> dict[str, int]:
     """Load the URL over keep-alive connections, and return the totals of wrk_report.lua."""
     script = str(FOLDER / "wrk_report.lua")
     options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script]
-    process = spawn(["wrk", *options, url], core)
-    try:
-        output, _ = process.communicate()
-    finally:
-        stop(process)
-    if process.returncode or not output.rstrip().endswith("}"):
-        raise HarnessError(f"wrk failed, exit code {process.returncode}: {output.strip()}")
-    totals: dict[str, int] = json.loads(output.splitlines()[-1])
+    totals = run_load(["wrk", *options, url], core)
     if not totals["requests"]:
         raise HarnessError(f"not one answer over {connections} connections")
     return totals
+
+
+def interleave(
+    rounds: int, servers: Sequence[Server], measure: Callable[[Server, int], Iterable[T]]
+) -> list[T]:
+    """Measure every server once in each round, so that all share the machine's moods."""
+    runs: list[T] = []
+    for number in range(1, rounds + 1):
+        print(f"round {number} of {rounds}", file=sys.stderr)
+        for server in servers:
+            runs.extend(measure(server, number))
+    return runs
 
 
 @dataclass(frozen=True)
@@ -225,17 +283,13 @@ class Plan:
     cores: Cores = field(default_factory=Cores.choose)
 
     def run(self, servers: Sequence[Server]) -> list[Measurement]:
-        """Measure every server once in each round, so that all share the machine's moods."""
-        runs: list[Measurement] = []
-        for number in range(1, self.rounds + 1):
-            print(f"round {number} of {self.rounds}", file=sys.stderr)
-            for server in servers:
-                runs.extend(self.measure(server, number))
-        return runs
+        """Measure every server in every round."""
+        return interleave(self.rounds, servers, self.measure)
 
     def measure(self, server: Server, number: int) -> list[Measurement]:
         """Start the server and put it under one load after the other."""
-        with running(server, self.work, self.cores.server) as (pid, port):
+        with running(server, self.work.arguments, self.cores.server) as (pid, port):
+            warm_up(port, self.work)
             url = f"http://127.0.0.1:{port}{self.work.path}"
             return [
                 self.measure_load(server.name, number, pid, url, connections)
@@ -248,7 +302,7 @@ class Plan:
         """Put a running server under one load."""
         time.sleep(SETTLE_SECONDS)
         before = cpu_seconds(pid)
-        totals = run_wrk(url, connections, self.seconds, self.cores.wrk)
+        totals = run_wrk(url, connections, self.seconds, self.cores.load)
         return Measurement(
             server=name,
             connections=connections,

@@ -1,21 +1,41 @@
-"""Medians and ratios of measurements, and the table that shows them."""
+"""Medians and ratios of measurements, and the tables that show them."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any, Protocol, TypeVar
 
 from harness import Measurement
+from transfer import MB, Transfer
 
 OURS = "ours"
 BARE = "bare"
 
-Value = Callable[[Measurement], float]
+
+class Run(Protocol):
+    """One server under one load in one round."""
+
+    @property
+    def server(self) -> str:
+        """The name of the server."""
+
+    @property
+    def load(self) -> int:
+        """What tells this load from the others of the same kind."""
+
+    @property
+    def rate(self) -> float:
+        """What it managed in a second."""
 
 
-def rate(run: Measurement) -> float:
-    """Requests a second."""
+R = TypeVar("R", bound=Run)
+Row = TypeVar("Row")
+
+
+def rate(run: Run) -> float:
+    """What it managed in a second."""
     return run.rate
 
 
@@ -24,25 +44,25 @@ def cpu(run: Measurement) -> float:
     return run.cpu_us
 
 
-def pick(runs: Sequence[Measurement], server: str, connections: int) -> list[Measurement]:
+def pick(runs: Sequence[R], server: str, load: int) -> list[R]:
     """The measurements of one server under one load, in the order of the rounds."""
-    return [run for run in runs if run.server == server and run.connections == connections]
+    return [run for run in runs if run.server == server and run.load == load]
 
 
 def ratio(
-    runs: Sequence[Measurement], top: str, bottom: str, connections: int, value: Value
+    runs: Sequence[R], top: str, bottom: str, load: int, value: Callable[[R], float]
 ) -> float | None:
     """The median of the ratios that two servers had within a round; None if one was not measured.
 
     Dividing within the round cancels what a busy machine does to both.
     """
-    pairs = list(zip(pick(runs, top, connections), pick(runs, bottom, connections)))
+    pairs = list(zip(pick(runs, top, load), pick(runs, bottom, load)))
     return statistics.median(value(a) / value(b) for a, b in pairs) if pairs else None
 
 
 @dataclass(frozen=True)
-class Row:
-    """One server under one load: medians over the rounds, errors of all rounds."""
+class LoadRow:
+    """One server under one load of wrk: medians over the rounds, errors of all rounds."""
 
     server: str
     connections: int
@@ -55,31 +75,49 @@ class Row:
     errors: int
 
 
+@dataclass(frozen=True)
+class TransferRow:
+    """One server and one size of files: medians over the rounds, the most memory of all rounds."""
+
+    server: str
+    size: int
+    mb_rate: float
+    ours_to_this: float | None
+    seconds: float
+    cpu_per_100: float
+    memory_mb: float
+
+
 HEADINGS = {
     "server": "server",
     "connections": "connections",
+    "size": "MB",
     "rate": "requests/s",
+    "mb_rate": "MB/s",
     "rate_to_bare": "/ bare loop",
     "ours_to_this": "ours / this",
+    "seconds": "seconds",
     "cpu_us": "CPU µs/request",
+    "cpu_per_100": "CPU s/100 MB",
     "cpu_to_bare": "CPU / bare loop",
+    "memory_mb": "memory added MB",
     "p99_ms": "p99 ms",
     "errors": "errors",
 }
-DIGITS = {"rate": 0, "cpu_us": 1}
+DIGITS = {"rate": 0, "mb_rate": 0, "seconds": 3, "cpu_us": 1, "cpu_per_100": 3}
 
 
-def summarise(runs: Sequence[Measurement]) -> list[Row]:
+def summarise(runs: Sequence[R], row: Callable[[Sequence[R], str, int], Row]) -> list[Row]:
     """One row for each load and server, in the order in which they were measured."""
     servers = list(dict.fromkeys(run.server for run in runs))
-    loads = list(dict.fromkeys(run.connections for run in runs))
-    return [row(runs, server, connections) for connections in loads for server in servers]
+    loads = list(dict.fromkeys(run.load for run in runs))
+    return [row(runs, server, load) for load in loads for server in servers]
 
 
-def row(runs: Sequence[Measurement], server: str, connections: int) -> Row:
-    """The row of one server under one load."""
+def load_row(runs: Sequence[Measurement], server: str, connections: int) -> LoadRow:
+    """The row of one server under one load of wrk."""
     chosen = pick(runs, server, connections)
-    return Row(
+    return LoadRow(
         server=server,
         connections=connections,
         rate=statistics.median(map(rate, chosen)),
@@ -92,6 +130,20 @@ def row(runs: Sequence[Measurement], server: str, connections: int) -> Row:
     )
 
 
+def transfer_row(runs: Sequence[Transfer], server: str, size: int) -> TransferRow:
+    """The row of one server and one size of files."""
+    chosen = pick(runs, server, size)
+    return TransferRow(
+        server=server,
+        size=size,
+        mb_rate=statistics.median(map(rate, chosen)),
+        ours_to_this=ratio(runs, OURS, server, size, rate),
+        seconds=statistics.median(run.seconds / run.count for run in chosen),
+        cpu_per_100=statistics.median(run.cpu_per_100 for run in chosen),
+        memory_mb=max(run.memory for run in chosen) / MB,
+    )
+
+
 def cell(name: str, value: object) -> str:
     """The text of one cell."""
     if value is None:
@@ -99,9 +151,13 @@ def cell(name: str, value: object) -> str:
     return f"{value:.{DIGITS.get(name, 2)}f}" if isinstance(value, float) else str(value)
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table whose columns also line up as plain text."""
-    names = [field.name for field in fields(Row)]
+def markdown(rows: Sequence[Any]) -> str:
+    """Rows of one kind as a Markdown table whose columns also line up as plain text.
+
+    A column in which no row has a value is left out.
+    """
+    names = [field.name for field in fields(rows[0])]
+    names = [name for name in names if any(getattr(row, name) is not None for row in rows)]
     grid = [[HEADINGS[name] for name in names]]
     grid += [[cell(name, getattr(row, name)) for name in names] for row in rows]
     widths = [max(map(len, column)) for column in zip(*grid)]

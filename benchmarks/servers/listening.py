@@ -1,0 +1,13 @@
+"""The listening socket of the servers that take one over."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+
+def listen() -> socket.socket:
+    """Listen on the port of the command line, and tell the harness which it is."""
+    listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=1024)
+    print(listener.getsockname()[1], flush=True)
+    return listener
