@@ -26,9 +26,13 @@ from .errors import (
     WebServerError,
 )
 from .server import Server, default_server
+from .web.events import eventStreamResponse
+from .web.files import fileResponse
 from .web.handlers import URLCallbackHandler, URLHandler
+from .web.pages import errorResponse, notFoundResponse
 from .web.request import Request
-from .web.response import Response, errorResponse, fileResponse, notFoundResponse, redirect
+from .web.response import Response, redirect
+from .web.uploads import UploadedFile
 
 __version__ = "0.1.0"
 
@@ -82,11 +86,13 @@ __all__ = [
     "URLCallbackHandler",
     "URLHandler",
     "UnsendableError",
+    "UploadedFile",
     "Verbosity",
     "WarningSeverity",
     "WebServerError",
     "apiFunction",
     "errorResponse",
+    "eventStreamResponse",
     "fileResponse",
     "findHandlerForPort",
     "insertHandlerForPort",

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import NamedTuple, Optional, Protocol, Union
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Optional, Protocol, Union
 
 from .errors import HTTPError
 from .protocol.http1 import RequestHead
 from .protocol.response import Line
 
 logger = logging.getLogger("hwebserver.server")
+app_logger = logging.getLogger("hwebserver.app")
 
 
 class Port(NamedTuple):
@@ -45,23 +47,37 @@ class ConnectionInfo(NamedTuple):
     descriptor: int
 
 
+class Span(NamedTuple):
+    """A stretch of a file, in bytes."""
+
+    offset: int
+    size: int
+
+
+#: What a body made of a file consists of: stretches of it, and bytes between them.
+FilePiece = Union[bytes, Span]
+
+
 class FileBody:
-    """A piece of an open file as a body; whoever holds it closes it, once.
+    """Pieces of an open file as a body; whoever holds it closes it, once.
 
     Args:
         descriptor: An open file.
-        offset: Where the piece begins, in bytes.
-        size: Bytes of the piece.
+        pieces: What is sent, in order.
         path: A file to delete when this is closed; empty: none.
     """
 
-    __slots__ = ("descriptor", "offset", "path", "size")
+    __slots__ = ("descriptor", "path", "pieces")
 
-    def __init__(self, descriptor: int, offset: int, size: int, path: str = "") -> None:
+    def __init__(self, descriptor: int, pieces: Sequence[FilePiece], path: str = "") -> None:
         self.descriptor = descriptor
-        self.offset = offset
-        self.size = size
+        self.pieces = pieces
         self.path = path
+
+    @property
+    def size(self) -> int:
+        """Bytes of all pieces."""
+        return sum(piece.size if isinstance(piece, Span) else len(piece) for piece in self.pieces)
 
     def close(self) -> None:
         """Close the file and delete it if that was asked for; a second call does nothing."""
@@ -78,22 +94,112 @@ class FileBody:
                 logger.warning("a file that was sent cannot be deleted: %s", error)
 
 
+class Source(Protocol):
+    """Makes a body piece by piece; one call at a time, from changing threads."""
+
+    def read(self) -> Optional[bytes]:
+        """Return the next piece, which is not empty, or None at the end; may block and raise."""
+
+    def close(self) -> None:
+        """Let go of what it holds, read to its end or not."""
+
+
+class AsyncSource(Protocol):
+    """Makes a body piece by piece in a coroutine."""
+
+    async def read(self) -> Optional[bytes]:
+        """Return the next piece, which is not empty, or None at the end."""
+
+    async def close(self) -> None:
+        """Let go of what it holds, read to its end or not."""
+
+
+class StreamBody:
+    """A body that is made while it is sent.
+
+    Args:
+        source: What makes it.
+        asynchronous: Whether the source is an ``AsyncSource``, read on the asyncio loop; a
+            ``Source`` is read on a worker, whenever the client has taken the piece before.
+        live: Whether it lasts as long as the client and the server: a source is read on a thread
+            of its own, the head goes out at once, and all ends when the server is told to stop.
+        left: Called once, where handlers run, when the client has left before the end.
+
+    Attributes:
+        opening: What a live one sends behind its head.
+        heartbeat: What a live one sends when the source has made nothing for a while.
+        pause: How long that while is, in seconds; 0: for ever.
+        taken: Whether it is being sent, or has been.
+    """
+
+    __slots__ = (
+        "_left",
+        "asynchronous",
+        "heartbeat",
+        "live",
+        "opening",
+        "pause",
+        "source",
+        "taken",
+    )
+
+    def __init__(
+        self,
+        source: Union[Source, AsyncSource],
+        asynchronous: bool = False,
+        live: bool = False,
+        left: Optional[Callable[[], None]] = None,
+    ) -> None:
+        self.source: Any = source
+        self.asynchronous = asynchronous
+        self.live = live
+        self.opening = self.heartbeat = b""
+        self.pause = 0.0
+        self.taken = False
+        self._left = left
+
+    def leave(self) -> None:
+        """Say that the client has left before the end; a second call does nothing."""
+        left, self._left = self._left, None
+        if left is None:
+            return
+        try:
+            left()
+        except Exception:
+            app_logger.exception("what is called when a client leaves failed")
+
+    def close(self) -> None:
+        """Let go of a source that nothing reads; one of a coroutine that never ran holds nothing.
+
+        What it raises is logged: the response is over.
+        """
+        if self.asynchronous:
+            return
+        try:
+            self.source.close()
+        except Exception:
+            app_logger.exception("what made a response failed when it was closed")
+
+
+Body = Union[bytes, FileBody, StreamBody]
+
+
 class Answer(NamedTuple):
     """A response as it goes out.
 
     Attributes:
         status: The status code.
         fields: The fields, none of them one that frames the message.
-        body: The whole body.
-        length: What Content-Length says where the body is not there to be counted (an answer to
-            HEAD, the head of a body that is sent by hand).
+        body: The body: the whole of it, or what it is made of.
+        length: What Content-Length says where the body is not there to be counted (a stream, the
+            head of a body that is sent by hand).
         chunked: Whether the body goes in chunks.
         close: Whether the connection must not be kept.
     """
 
     status: int
     fields: tuple[Line, ...]
-    body: Union[bytes, FileBody] = b""
+    body: Body = b""
     length: Optional[int] = None
     chunked: bool = False
     close: bool = False
@@ -161,8 +267,11 @@ class Exchange(Protocol):
     def respond(self, channel: Channel) -> Optional[Answer]:
         """Run the handler; raises nothing. None: the response went through the channel."""
 
-    def unsendable(self, error: Exception) -> Answer:
+    def unsendable(self, error: BaseException) -> Answer:
         """Return what is sent instead of an answer that cannot be sent."""
+
+    def failed(self, error: BaseException) -> Answer:
+        """Log that the body could not be made, and return what is sent if nothing was yet."""
 
     def drop(self) -> None:
         """Let go of what it holds, since another exchange answers in its place."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 from .errors import OperationFailed
 from .exchange import Port
-from .net.connection import Timeouts
+from .net.endpoint import Timeouts
 from .net.listener import Listener, open_listeners, resolve
 from .protocol.http1 import Limits
 from .protocol.response import HeadWriter

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, TypeVar, 
 from .enums import Verbosity
 from .errors import OperationFailed
 from .hosts.graphical import is_ui_available
-from .net.connection import Endpoint
+from .net.endpoint import Endpoint
+from .net.loop import LoopThread
 from .net.poller import Poller
 from .net.pool import Pool
+from .net.stream import Producers
 from .ports import OpenPort, RunPorts, open_ports
+from .protocol.multipart import FormLimits
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
 from .web.api import API, APIFunction
 from .web.application import API_PATH, Application
@@ -400,18 +403,38 @@ class Server:
             self.requestShutdown,
             values["MAX_FORM_FIELDS"],
             values["MAX_IN_MEMORY_FILE_UPLOAD_SIZE"],
+            FormLimits(
+                parts=values["MAX_FORM_PARTS"],
+                part_headers=values["MAX_PART_FIELD_COUNT"],
+                part_header=values["MAX_PART_FIELD_LINE_SIZE"],
+                field=values["MAX_FORM_FIELD_SIZE"],
+                fields=values["MAX_FORM_FIELDS_SIZE"],
+            ),
+            values["COMPRESS_MIN_SIZE"],
         )
         application = Application(self._router, site)
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
-        endpoints = [
-            Endpoint(one.port, application, one.limits, one.timeouts, one.writer) for one in opened
-        ]
+        name = f"hwebserver-{self._name}" if self._name else "hwebserver"
+        writers = [one.writer for one in opened]  # this may fail: nothing is open yet
         poller = Poller(_connection_limit(values["MAX_CONNECTIONS"]), max(0.01, tick))
+        loop = LoopThread(f"{name}-asyncio")
+        producers = Producers(loop, values["MAX_EVENT_STREAMS"], name)
+        endpoints = [
+            Endpoint(
+                one.port,
+                application,
+                one.limits,
+                one.timeouts,
+                writer,
+                producers,
+                poller.nudge,
+            )
+            for one, writer in zip(opened, writers)
+        ]
         for one, endpoint in zip(opened, endpoints):
             for listener in one.listeners:
                 poller.listen(listener, endpoint)
-        name = f"hwebserver-{self._name}" if self._name else "hwebserver"
-        return Pool(poller, values["MAX_NUM_THREADS"], name, console.close)
+        return Pool(poller, producers, values["MAX_NUM_THREADS"], name, console.close)
 
     def _call_back(self, callback: Optional[Callable[..., Any]]) -> None:
         """Tell the caller which ports listen; an error of theirs is logged and stops nothing."""

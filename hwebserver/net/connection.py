@@ -1,48 +1,36 @@
 """One HTTP connection: head, body, handler, response, and again.
 
 A connection is a state machine that a thread pushes one step at a time. Each step says what it
-waits for next: ``READ`` or ``WRITE`` on its socket, ``WORK`` (a request is whole, a worker may run
-its handler), ``AGAIN`` (more requests are in the buffer) or ``CLOSE``. No step blocks, so a client
-that sends or receives slowly costs a selector entry and a deadline, and never a thread.
+waits for next: ``READ`` or ``WRITE`` on its socket, ``PARK`` (nothing on the socket: something
+else will happen), ``WORK`` (a request is whole, a worker may run its handler), ``AGAIN`` (there is
+more to do, but it is others' turn) or ``CLOSE``. No step blocks, so a client that sends or receives
+slowly costs a selector entry and a deadline, and never a thread.
 
 Exactly one thread owns a connection at a time: the polling one, or the worker that runs its
-handler.
+handler or reads what the handler returned for a body.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
-from enum import Enum
-from typing import NamedTuple, Optional, Union
+from typing import Optional
 
 from ..errors import HTTPError, IncompleteRequest
-from ..exchange import Answer, Application, ConnectionInfo, Exchange, FileBody, Pace, Port
-from ..protocol.http1 import Limits, RequestHead, RequestReader
-from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, HeadWriter, chunk
+from ..exchange import Answer, ConnectionInfo, Exchange, FileBody, Pace, StreamBody
+from ..protocol.http1 import RequestHead, RequestReader
+from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, chunk
+from .byhand import HandChannel
 from .clock import http_date
+from .delivery import Delivery, Progress
+from .endpoint import AGAIN, CLOSE, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
 from .transport import Transport
-
-
-class Wants(Enum):
-    """What a connection waits for."""
-
-    READ = 1
-    WRITE = 2
-    WORK = 3
-    AGAIN = 4
-    CLOSE = 5
-
-
-logger = logging.getLogger("hwebserver.app")
-
-READ, WRITE, WORK, AGAIN, CLOSE = Wants
-
-NEVER = float("inf")
 
 #: Bytes of a refused body that are read and dropped to save the connection.
 _DRAIN_LIMIT = 65536
+
+#: Bytes of further requests that are kept while a response is made; then they wait in the system.
+_AHEAD_LIMIT = 65536
 
 #: The longest that a refused client is listened to, in seconds, however lively it is.
 _LINGER_TOTAL = 30.0
@@ -54,57 +42,13 @@ _NO_PACE = Pace()
 
 
 def _drop(answer: Answer) -> None:
-    """Let go of the file of an answer whose body is not sent."""
-    if isinstance(answer.body, FileBody):
+    """Let go of what an answer whose body is not sent holds."""
+    if not isinstance(answer.body, bytes):
         answer.body.close()
 
 
 def _closed(now: float) -> Wants:
     return CLOSE
-
-
-class Timeouts(NamedTuple):
-    """The deadlines of a connection in seconds; the settings of the same names describe them."""
-
-    keep_alive: float = 15.0
-    head: float = 10.0
-    body: float = 20.0
-    min_body_rate: float = 240.0
-    send: float = 20.0
-    linger: float = 2.0
-
-    @property
-    def shortest(self) -> float:
-        """The shortest of the deadlines."""
-        seconds = (self.keep_alive, self.head, self.body, self.send, self.linger)
-        return min(one for one in seconds if one > 0)
-
-
-class Endpoint:
-    """What the connections of one port share.
-
-    Args:
-        port: The port.
-        application: What answers.
-        limits: What a request may cost.
-        timeouts: The deadlines.
-        writer: Writes response heads.
-    """
-
-    def __init__(
-        self,
-        port: Port,
-        application: Application,
-        limits: Limits,
-        timeouts: Timeouts,
-        writer: HeadWriter,
-    ) -> None:
-        self.port = port
-        self.application = application
-        self.limits = limits
-        self.timeouts = timeouts
-        self.writer = writer
-        self.draining = False  # the server is stopping: no connection is kept
 
 
 class Connection:
@@ -127,21 +71,17 @@ class Connection:
         "_body_received",
         "_body_started",
         "_close",
+        "_delivery",
         "_endpoint",
         "_exchange",
-        "_file",
-        "_framing",
         "_head",
         "_info",
         "_kept",
+        "_left",
         "_linger_end",
-        "_pending",
         "_reader",
-        "_sent",
         "_status",
         "_step",
-        "_streamed",
-        "_tail",
         "deadline",
         "interest",
         "pace",
@@ -163,14 +103,11 @@ class Connection:
         self._step: Callable[[float], Wants] = self._receive_head
         self._kept = False  # waits between two requests
         self._close = False
-        self._pending: list[memoryview] = []
-        self._file: Optional[FileBody] = None
-        self._tail = b""  # what follows a file
-        self._framing: Optional[Framing] = None
-        self._streamed: Optional[int] = None  # bytes of a body sent by hand
+        self._left = False  # the client has, in the middle of a stream
+        self._delivery = Delivery(transport)
         self._body_received = 0
         self._body_started = self._began = self._linger_end = 0.0
-        self._status = self._sent = 0
+        self._status = 0
 
     @property
     def idle(self) -> bool:
@@ -194,11 +131,18 @@ class Connection:
         return self._step(now)
 
     def resume(self, now: float) -> Wants:
-        """Go on with what is in the buffer (after ``AGAIN``)."""
+        """Go on after ``AGAIN``, or since what makes a stream has made something."""
+        if self._delivery.streams:
+            return WORK if self._left else self._send_on(now)
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
 
     def expire(self, now: float) -> Wants:
         """Go on, since the deadline has passed."""
+        if self._step == self._await_pieces:
+            self._delivery.beat()
+            return self._send_on(now)
+        if self._delivery.streams:
+            return self._forsake()
         if self._step == self._receive_body:
             return self.refuse(IncompleteRequest(408, "The body came too slowly."), now)
         if self._step == self._receive_head and not self._reader.empty:
@@ -259,17 +203,17 @@ class Connection:
             self._close = head.expects_continue or too_much
             return self._refused(exchange)
         if head.expects_continue and self._reader.empty:
-            self._pending = [memoryview(CONTINUE)]
+            self._delivery.put(CONTINUE)
             self.deadline = now + self._endpoint.timeouts.send
         return self._invite_body(now)
 
     def _invite_body(self, now: float) -> Wants:
         """Send what is left of 100 (Continue), if that was asked for; then take the body."""
-        try:
-            if not self._flush_pending(now):
-                self._step = self._invite_body
-                return WRITE
-        except OSError:
+        progress = self._delivery.advance()
+        if progress is Progress.BLOCKED:
+            self._step = self._invite_body
+            return WRITE
+        if progress is Progress.GONE:
             return CLOSE
         self._body_started = now
         self._body_received = 0
@@ -333,21 +277,53 @@ class Connection:
         return READ
 
     def hurry(self, now: float) -> Wants:
-        """Give up what only saves the connection, since the server stops; say what is wanted."""
-        return self._linger() if self._step == self._receive_discarded else READ
+        """Give up what need not be done, since the server stops; say what is wanted.
+
+        That is what only saves the connection, and streams that would never end.
+        """
+        if self._step == self._receive_discarded:
+            return self._linger()
+        delivery = self._delivery
+        if delivery.live or (delivery.endless and now >= self._endpoint.streams_end):
+            return self._forsake()
+        return self.interest or READ
 
     # --- steps of whichever thread runs the handler ---
 
     def work(self) -> Wants:
-        """Run the handler of the current request and begin to send what it answers."""
+        """Run the handler of the current request, or go on with the body that it returned."""
         exchange = self._exchange
         if exchange is None:
             return CLOSE
-        self._streamed = None
-        answer = exchange.respond(self)
+        if self._delivery.streams:
+            return self._work_on_stream(exchange)
+        channel = HandChannel(self.transport, self._write_head, self._endpoint.timeouts.send)
+        answer = exchange.respond(channel)
         if answer is not None:
             return self._send(answer, exchange)
-        return self._end_stream()
+        rest = channel.end()
+        self._delivery.count(channel.sent)
+        return CLOSE if rest is None else self._send_bytes(rest)
+
+    def _work_on_stream(self, exchange: Exchange) -> Wants:
+        delivery, endpoint = self._delivery, self._endpoint
+        if endpoint.draining and delivery.endless and time.monotonic() >= endpoint.streams_end:
+            self._left = True
+        if self._left:
+            delivery.forsake()
+            return CLOSE
+        if delivery.error is None:
+            return self._follow(delivery.pull(), exchange)
+        return self._fail(delivery.error, exchange)
+
+    def _fail(self, error: BaseException, exchange: Exchange) -> Wants:
+        """Answer for a body that could not be made, or leave it unfinished for all to see."""
+        answer, started = exchange.failed(error), self._delivery.started
+        self._delivery.withdraw()
+        if started:
+            _drop(answer)
+            return CLOSE
+        return self._send(answer, exchange)
 
     def _refused(self, exchange: Exchange) -> Wants:
         answer = exchange.refusal
@@ -363,27 +339,39 @@ class Connection:
         body = answer.body
         if not framing.has_body:
             _drop(answer)
-            return self._send_pieces(head)
-        if isinstance(body, FileBody):
-            self._file = body
+            return self._send_bytes(head)
+        if isinstance(body, bytes):
+            self._delivery.count(len(body))
             if framing.chunked:
-                # One chunk holds all of it, so that sendfile still can.
-                head += b"%x\r\n" % body.size if body.size else b""
-                self._tail = b"\r\n" + LAST_CHUNK if body.size else LAST_CHUNK
-            return self._send_pieces(head, more=body.size > 0 or bool(self._tail))
-        self._sent = len(body)
-        if framing.chunked:
-            body = chunk(body) + LAST_CHUNK
-        if len(body) <= _JOIN_LIMIT:
-            return self._send_pieces(head + body)
-        self._pending = [memoryview(body)]
-        return self._send_pieces(head, more=True)
+                body = chunk(body) + LAST_CHUNK
+            if len(body) <= _JOIN_LIMIT:
+                return self._send_bytes(head + body)
+            self._delivery.put(head, body)
+            return self._begin_sending()
+        if isinstance(body, FileBody):
+            self._delivery.put_file(head, body, framing)
+            return self._begin_sending()
+        return self._begin_stream(head, framing, body, exchange)
 
-    def _write_head(self, answer: Answer, streamed: bool = False) -> tuple[bytes, Framing]:
+    def _begin_stream(
+        self, head: bytes, framing: Framing, body: StreamBody, exchange: Exchange
+    ) -> Wants:
+        endpoint = self._endpoint
+        try:
+            self._delivery.begin(
+                head, framing, body, endpoint.producers, lambda: endpoint.tell(self)
+            )
+        except HTTPError as error:
+            return self._send(exchange.failed(error), exchange)
+        if body.live or body.asynchronous:
+            return AGAIN  # The polling thread waits for what comes.
+        return self._follow(self._delivery.pull(), exchange)
+
+    def _write_head(self, answer: Answer, by_hand: bool = False) -> tuple[bytes, Framing]:
         status, fields, body, length, chunked, close = answer
         if isinstance(body, FileBody):
             length = body.size
-        elif length is None and not streamed:
+        elif isinstance(body, bytes) and not by_hand:
             length = len(body)
         endpoint, head = self._endpoint, self._head
         method, minor = "GET", 1
@@ -399,60 +387,78 @@ class Connection:
         if written[1].close:
             self._close = True
         self._status = status
-        self._sent = 0
         return written
 
-    def _send_pieces(self, data: bytes, more: bool = False) -> Wants:
-        """Send without blocking; what the system does not take now goes on in ``_flush``."""
+    def _send_bytes(self, data: bytes) -> Wants:
+        """Send a whole response at once; what the system does not take goes the longer way."""
         try:
-            count = self.transport.send(data, more)
+            count = self.transport.send(data) if data else 0
         except OSError:
             return CLOSE
-        if count == len(data) and not more:
+        if count == len(data):
             return self._finish(time.monotonic())
-        if count < len(data):
-            self._pending.insert(0, memoryview(data)[count:])
+        self._delivery.put(memoryview(data)[count:])
+        return self._begin_sending()
+
+    def _begin_sending(self) -> Wants:
         now = time.monotonic()
         self.deadline = now + self._endpoint.timeouts.send
-        self._step = self._flush
-        return self._flush(now)
+        return self._send_on(now)
 
-    def _flush(self, now: float) -> Wants:
+    def _send_on(self, now: float) -> Wants:
         """Send on; every byte that the client takes gives it a new deadline."""
-        try:
-            if not self._flush_pending(now):
-                return WRITE
-            if self._file is not None and not self._flush_file(self._file, now):
-                return WRITE
-            if self._tail:
-                self._pending, self._tail = [memoryview(self._tail)], b""
-                return self._flush(now)
-        except (OSError, EOFError):
+        progress = self._delivery.advance()
+        if progress is Progress.DONE:
+            return self._finish(now)
+        if progress in (Progress.PULL, Progress.FAILED):
+            return WORK
+        if progress is Progress.EMPTY:
+            return self._await(now)
+        return self._block(progress, now)
+
+    def _follow(self, progress: Progress, exchange: Exchange) -> Wants:
+        """Do what follows when a worker has made a part of a stream."""
+        if progress is Progress.DONE:
+            return self._finish(time.monotonic())
+        if progress is Progress.PULL:
+            return AGAIN
+        if progress is Progress.FAILED:
+            return self._fail(self._delivery.error or RuntimeError(), exchange)
+        if progress is Progress.GONE:
+            self._delivery.forsake()
             return CLOSE
-        return self._finish(now)
+        return self._block(progress, time.monotonic())
 
-    def _flush_pending(self, now: float) -> bool:
-        """Send what waits in memory and return whether all of it is gone."""
-        while self._pending:
-            more = self._file is not None and self._file.size > 0
-            count = self.transport.send(self._pending[0], more)
-            if not count:
-                return False
+    def _block(self, progress: Progress, now: float) -> Wants:
+        if progress is Progress.GONE:
+            return self._forsake()
+        if self._delivery.moved or self._step != self._send_on:
             self.deadline = now + self._endpoint.timeouts.send
-            rest = self._pending[0][count:]
-            self._pending[:1] = [rest] if rest else []
-        return True
+        self._step = self._send_on
+        return WRITE
 
-    def _flush_file(self, file: FileBody, now: float) -> bool:
-        """Send the next part of a file and return whether it was the last."""
-        if file.size:
-            count = self.transport.send_file(file.descriptor, file.offset, file.size)
-            if count:
-                self.deadline = now + self._endpoint.timeouts.send
-            file.offset += count
-            file.size -= count
-            self._sent += count
-        return not file.size
+    def _await(self, now: float) -> Wants:
+        """Wait for what makes the body, and look whether the client stays."""
+        self._step = self._await_pieces
+        pause = self._delivery.pause
+        self.deadline = now + pause if pause else NEVER
+        return READ if self._reader.size <= _AHEAD_LIMIT else PARK
+
+    def _await_pieces(self, now: float) -> Wants:
+        data = self.transport.receive()
+        if data == b"":
+            return self._forsake()
+        if data:
+            self._reader.receive(data)  # the next request; its turn comes
+        return READ if self._reader.size <= _AHEAD_LIMIT else PARK
+
+    def _forsake(self) -> Wants:
+        """End with a client that has left; what makes a stream is told so where handlers run."""
+        if not self._delivery.streams:
+            return CLOSE
+        self._left = True
+        self._step = _closed
+        return AGAIN
 
     def _finish(self, now: float) -> Wants:
         """The response is sent: keep the connection, or end it."""
@@ -484,66 +490,17 @@ class Connection:
 
     def _release(self, now: float) -> None:
         """Let go of what belongs to the exchange that is over."""
-        file, self._file = self._file, None
         exchange, self._exchange = self._exchange, None
-        status, sent, self._status, self._sent = self._status, self._sent, 0, 0
+        status, self._status = self._status, 0
+        sent = self._delivery.sent
         try:
-            if file is not None:
-                file.close()
+            self._delivery.clear()
         finally:
             if exchange is not None:
                 exchange.finish(status, sent, now - self._began)
 
     def close(self) -> None:
         """Close the socket and let go of everything; a second call does nothing."""
-        self._pending = []
         self._step = _closed  # a bound method would keep the connection alive through itself
         self.transport.close()
         self._release(time.monotonic())
-
-    # --- a response that a handler sends by hand: exchange.Channel ---
-
-    def start(self, answer: Answer) -> None:
-        """Send a head; see ``Channel``."""
-        head, self._framing = self._write_head(answer, streamed=True)
-        self._streamed = 0
-        self._send_blocking(head)
-
-    def write(self, data: bytes) -> None:
-        """Send a piece of the body; see ``Channel``."""
-        framing = self._framing
-        if framing is None or self._streamed is None:
-            raise ValueError("the head of the response has not been sent")
-        total = self._streamed + len(data)
-        if framing.length is not None and total > framing.length:
-            raise ValueError(f"the body is longer than its Content-Length, {framing.length}")
-        self._streamed = total
-        if framing.has_body:
-            self._send_blocking(chunk(data) if framing.chunked else data)
-            self._sent = total
-
-    def abort(self) -> None:
-        """Leave the response unfinished; see ``Channel``."""
-        self._framing = None
-
-    def _end_stream(self) -> Wants:
-        framing, self._framing = self._framing, None
-        if framing is None:
-            return CLOSE
-        if framing.has_body and framing.length not in (None, self._streamed):
-            logger.error("a handler sent %s bytes of a body of %s", self._streamed, framing.length)
-            return CLOSE
-        if framing.has_body and framing.chunked:
-            return self._send_pieces(LAST_CHUNK)
-        return self._finish(time.monotonic())
-
-    def _send_blocking(self, data: Union[bytes, memoryview]) -> None:
-        left = memoryview(data)
-        while left:
-            try:
-                count = self.transport.send(left)
-            except OSError as error:
-                raise ConnectionAbortedError("the client has left") from error
-            left = left[count:]
-            if not count and not self.transport.wait_writable(self._endpoint.timeouts.send):
-                raise ConnectionAbortedError("the client takes no more of the response")

@@ -1,8 +1,9 @@
 """The selector: which connections there are, what each waits for, and whose time is up.
 
-All of it belongs to the polling thread. Other threads reach it in two ways only: ``give_back``
-(a worker returns a connection) and ``wake`` (something is to be looked at); both append to a deque
-or set a flag, take no lock and may be called from a signal handler.
+All of it belongs to the polling thread. Other threads reach it in three ways only: ``give_back``
+(a worker returns a connection), ``nudge`` (something has come for one that waits) and ``wake``
+(something is to be looked at); they append to a deque or set a flag, take no lock and may be called
+from a signal handler.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any, Optional
 
 from ..errors import HTTPError
 from ..exchange import ConnectionInfo
-from .connection import AGAIN, CLOSE, NEVER, READ, WORK, WRITE, Connection, Endpoint, Wants
+from .connection import Connection
+from .endpoint import AGAIN, CLOSE, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
 from .listener import Exhausted, Listener
 from .transport import Transport
 
@@ -65,6 +67,7 @@ class Poller:
         self._paused: dict[Listener, float] = {}
         self._again: deque[Connection] = deque()
         self._returned: deque[tuple[Connection, Wants]] = deque()
+        self._nudged: deque[Connection] = deque()
         self._longest_idle: list[Connection] = []
         self._selecting = False
         # Windows has no more than 512 places in a select.
@@ -85,6 +88,12 @@ class Poller:
         if self._selecting:
             self.wake()
 
+    def nudge(self, connection: Connection) -> None:
+        """Have a connection resumed that waits for something other than its socket."""
+        self._nudged.append(connection)
+        if self._selecting:
+            self.wake()
+
     def wake(self) -> None:
         """End the current wait."""
         try:
@@ -95,7 +104,7 @@ class Poller:
     def keep_none(self) -> None:
         """Have every answer from now on close its connection: the server is to stop."""
         for endpoint in tuple(self._listeners.values()):
-            endpoint.draining = True
+            endpoint.drain()
 
     # --- from the polling thread ---
 
@@ -120,7 +129,7 @@ class Poller:
         self.take_back()
         self._selecting = True
         # What was returned before the flag was up woke nobody.
-        waiting = not (self._again or self._returned)
+        waiting = not (self._again or self._returned or self._nudged)
         events = self._selector.select(self._patience(longest) if waiting else 0)
         self._selecting = False
         now = time.monotonic()
@@ -130,6 +139,12 @@ class Poller:
                     return False
             else:
                 key.data()
+        for _ in range(len(self._nudged)):
+            connection = self._nudged.popleft()
+            # One that is not watched is with a worker, or its turn comes anyway.
+            watched = connection.interest is not None
+            if watched and not self._serve(connection, connection.resume, now, dispatch):
+                return False
         for _ in range(len(self._again)):
             connection = self._again.popleft()
             if not self._serve(connection, connection.resume, now, dispatch):
@@ -175,7 +190,10 @@ class Poller:
             # Not watched meanwhile: what it sends waits until the buffer is empty.
             self.disown(connection)
             self._again.append(connection)
-        elif connection.interest is None:
+        elif wants is PARK:
+            self.disown(connection)
+            connection.interest = PARK
+        elif connection.interest not in _EVENTS:
             self._selector.register(connection.transport, _EVENTS[wants], connection)
             connection.interest = wants
         else:
@@ -184,9 +202,9 @@ class Poller:
 
     def disown(self, connection: Connection) -> None:
         """Stop watching a connection that another thread works on."""
-        if connection.interest is not None:
+        if connection.interest in _EVENTS:
             self._selector.unregister(connection.transport)
-            connection.interest = None
+        connection.interest = None
 
     def take_back(self) -> None:
         """Go on with the connections whose handlers other threads have run."""
@@ -347,7 +365,7 @@ class Poller:
         """
         now = time.monotonic()
         for connection in list(self._connections):
-            if connection.interest is READ:
+            if connection.interest is not None:
                 self._settle_step(connection, connection.hurry, now)
             if connection.interest is READ and connection.unfinished_head:
                 if not self._serve(connection, connection.ready, now, dispatch):

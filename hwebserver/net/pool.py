@@ -29,8 +29,10 @@ from functools import partial
 from typing import Optional
 
 from ..errors import OperationFailed
-from .connection import NEVER, Connection, Wants
+from .connection import Connection
+from .endpoint import NEVER, Wants
 from .poller import Dispatch, Poller, close_safely
+from .stream import Producers
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -75,15 +77,22 @@ class Pool:
 
     Args:
         poller: The connections.
+        producers: What makes streams beside the workers; it ends with the pool.
         max_handlers: Most handlers that run at once.
         name: Begins the names of the threads.
         on_end: Called once the sockets are closed.
     """
 
     def __init__(
-        self, poller: Poller, max_handlers: int, name: str, on_end: Callable[[], None]
+        self,
+        poller: Poller,
+        producers: Producers,
+        max_handlers: int,
+        name: str,
+        on_end: Callable[[], None],
     ) -> None:
         self._on_end = on_end
+        self._producers = producers
         self._poller = poller
         self._max_handlers = max_handlers
         self._name = name
@@ -134,9 +143,13 @@ class Pool:
     @property
     def alive(self) -> bool:
         """Whether sockets are open or threads run, but for handlers that outlast the stop."""
-        return not self._ended.is_set() or any(
-            worker.thread is not None and worker.thread.is_alive() and not worker.handling
-            for worker in list(self._workers)
+        return (
+            not self._ended.is_set()
+            or self._producers.alive
+            or any(
+                worker.thread is not None and worker.thread.is_alive() and not worker.handling
+                for worker in list(self._workers)
+            )
         )
 
     def join(self, timeout: Optional[float] = None) -> bool:
@@ -151,6 +164,7 @@ class Pool:
             thread = worker.thread
             while thread is not None and thread.is_alive() and not worker.handling:
                 thread.join(TICK)
+        self._producers.join()
         return True
 
     # --- the life of a thread ---
@@ -390,6 +404,7 @@ class Pool:
         self._poller.close()
         while self._jobs:
             close_safely(self._jobs.popleft())
+        self._producers.stop()
         self._on_end()
         with self._lock:
             waiting, self._idle = self._idle, []

@@ -318,6 +318,11 @@ class RequestReader:
         return not self._buffer or self._buffer == b"\r\n"
 
     @property
+    def size(self) -> int:
+        """Bytes that were received and not taken yet."""
+        return len(self._buffer)
+
+    @property
     def body_complete(self) -> bool:
         """Whether the body of the current request has been taken."""
         return self._body is None or self._body.complete

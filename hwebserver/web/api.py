@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Optional
 
 from ..errors import APIError, HTTPError, UnsendableError
 from ..protocol.headers import media_type, quality_values
+from .pages import error_json, error_page
 from .request import Request
-from .response import Response, error_json, error_page
+from .response import Response
 
 _TRUTH = {
     "1": True, "true": True, "yes": True, "on": True,
@@ -201,17 +202,32 @@ def read_call(request: Request) -> Call:
     kind, _ = media_type(request.contentType())
     if kind == "application/json":
         return _parse_call(request.body(), "the body")
-    if kind not in ("application/x-www-form-urlencoded", ""):
+    if kind not in ("application/x-www-form-urlencoded", "multipart/form-data", ""):
         raise CallError(
             f"a call is a form or application/json, and this server cannot read {kind} for it", 415
         )
     form = request.POST()
     if "json" in form:
-        return _parse_call(form["json"].encode("utf-8"), "the field 'json'")
-    name = form.pop("cmd_function", None)
-    if name is None:
-        raise CallError("a call has a field 'cmd_function' or 'json'")
-    return Call(name, [], dict(form))
+        call = _parse_call(form["json"].encode("utf-8"), "the field 'json'")
+    else:
+        name = form.pop("cmd_function", None)
+        if name is None:
+            raise CallError("a call has a field 'cmd_function' or 'json'")
+        call = Call(name, [], dict(form))
+    return _with_files(call, request)
+
+
+def _with_files(call: Call, request: Request) -> Call:
+    """Return a call whose arguments are also the files of its form.
+
+    Raises:
+        CallError: an argument is given twice.
+    """
+    files = request.files()
+    for name in files:
+        if name in call.kwargs or len(request.filesList(name)) > 1:
+            raise CallError(f"{call.name}: the argument {name!r} is given twice")
+    return call._replace(kwargs={**call.kwargs, **files}) if files else call
 
 
 def _parse_call(text: bytes, where: str) -> Call:

@@ -16,13 +16,14 @@ from ..errors import HTTPError, IncompleteRequest, UnsendableError
 from ..exchange import Answer, Channel, ConnectionInfo, Pace
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
+from ..protocol.multipart import boundary_of
 from .handlers import as_response
 from .log import access_logger, log_access
-from .pages import server_error
+from .pages import error_json, error_page, errorResponse, prefers_json, server_error
 from .request import Request, Site
-from .response import Response, error_json, error_page, errorResponse, prefers_json
+from .response import Response
 from .routing import Kind, Match, Router
-from .uploads import BodyBuffer
+from .uploads import Body, BodyBuffer, FormUpload
 
 server_logger = logging.getLogger("hwebserver.server")
 app_logger = logging.getLogger("hwebserver.app")
@@ -73,17 +74,26 @@ class Application:
         plan = head.memo
         if plan is None or plan.version != self._router.version:
             plan = head.memo = self._plan(head, info)
-        return Exchange(self.site, head, info, plan)
+        body = self._body(head) if head.has_body and plan.refusal is None else None
+        return Exchange(self.site, head, info, plan, body)
+
+    def _body(self, head: RequestHead) -> Body:
+        """Return where the body of a request goes.
+
+        Raises:
+            HTTPError: 400, it says that it is a form, but not what separates the parts.
+        """
+        site = self.site
+        boundary = boundary_of(head.fields.get("content-type") or "")
+        if boundary is None:
+            return BodyBuffer(site.in_memory)
+        return FormUpload(boundary, site.form_limits, site.in_memory)
 
     def refuse(
         self, error: HTTPError, head: Optional[RequestHead], info: ConnectionInfo
     ) -> Exchange:
         """Answer what cannot be understood; see ``exchange.Application``."""
-        # That clients leave or lose their network is no event; the access log has a line of it.
-        # That there are too many is logged once by what counts them.
-        quiet = isinstance(error, IncompleteRequest) or error.status == 503
-        level = logging.DEBUG if quiet else logging.WARNING
-        server_logger.log(level, "%s: %d: %s", info.peer[0], error.status, error.message)
+        _log_refusal(error, info)
         response = _error_response(head, error.status, error.message)
         return Exchange(self.site, head, info, Plan(0, [], response))
 
@@ -114,6 +124,15 @@ class Application:
         return Plan(version, [], _allow(response, ", ".join(sorted(methods))))
 
 
+def _log_refusal(error: HTTPError, info: ConnectionInfo) -> None:
+    """Write down why a request is refused."""
+    # That clients leave or lose their network is no event; the access log has a line of it.
+    # That there are too many is logged once by what counts them.
+    quiet = isinstance(error, IncompleteRequest) or error.status == 503
+    level = logging.DEBUG if quiet else logging.WARNING
+    server_logger.log(level, "%s: %d: %s", info.peer[0], error.status, error.message)
+
+
 def _is_there(match: Match) -> bool:
     """Say whether a registration has what the path names: only files may not."""
     route = match.route
@@ -140,17 +159,23 @@ def _error_response(head: Optional[RequestHead], status: int, message: str) -> R
 class Exchange:
     """One request and its answer; see ``exchange.Exchange``."""
 
-    __slots__ = ("_body", "_head", "_info", "_plan", "_site", "pace")
+    __slots__ = ("_body", "_head", "_info", "_plan", "_request", "_site", "pace")
 
     def __init__(
-        self, site: Site, head: Optional[RequestHead], info: ConnectionInfo, plan: Plan
+        self,
+        site: Site,
+        head: Optional[RequestHead],
+        info: ConnectionInfo,
+        plan: Plan,
+        body: Optional[Body] = None,
     ) -> None:
         self._site = site
         self._head = head
         self._info = info
         self._plan = plan
+        self._body = body
+        self._request: Optional[Request] = None
         self.pace = plan.pace
-        self._body: Optional[BodyBuffer] = None
 
     @property
     def refusal(self) -> Optional[Answer]:
@@ -159,7 +184,7 @@ class Exchange:
         return None if response is None else response.answer()
 
     @property
-    def sink(self) -> BodyBuffer:
+    def sink(self) -> Body:
         """Where the body goes."""
         if self._body is None:
             self._body = BodyBuffer(self._site.in_memory)
@@ -169,7 +194,13 @@ class Exchange:
         """Run the handler and return its answer."""
         if self._head is None:
             return self.refusal
-        request = Request(self._head, self._info, self._site, self._body, channel)
+        if self._body is not None:
+            try:
+                self._body.finish()
+            except HTTPError as error:
+                _log_refusal(error, self._info)
+                return _error_response(self._head, error.status, error.message).answer()
+        request = self._request = Request(self._head, self._info, self._site, self._body, channel)
         try:
             result = self._run(request)
             if request.started:
@@ -179,12 +210,15 @@ class Exchange:
             # Whatever a handler raises costs its own client the answer, and nobody else anything.
             if request.started:
                 channel.abort()
-            return self._failed(request, error)
+                if isinstance(error, ConnectionError):
+                    return None  # The client has left: nobody's fault, and nobody waits.
+            answer = self.failed(error)
+            return None if request.started else answer
         finally:
             request.end()
         try:
-            return response.answer()
-        except (OSError, ValueError) as error:
+            return response.answer(self._head, self._site.compress_from)
+        except (OSError, ValueError, UnsendableError) as error:
             return self._unreadable(request, error)
 
     def _run(self, request: Request) -> Any:
@@ -202,31 +236,29 @@ class Exchange:
                 return route.target(request)
         return errorResponse(request, "Not found", 404)
 
-    def _failed(self, request: Request, error: BaseException) -> Optional[Answer]:
-        """Log what a handler raised, and answer with it unless an answer is under way."""
+    def failed(self, error: BaseException) -> Answer:
+        """Log what a handler raised, or what made its body, and return an answer with it."""
+        request = self._request
+        if request is None:
+            return self.unsendable(error)
         if isinstance(error, HTTPError):
-            response = errorResponse(request, error.message, error.status)
-        else:
-            if request.started and isinstance(error, ConnectionError):
-                return None  # The client has left: nobody's fault, and nobody waits.
-            line = f"{request.method()} {request.pathWithQueryString()}"
-            app_logger.error("the handler of %s failed", line, exc_info=error)
-            if isinstance(error, UnsendableError):
-                response = errorResponse(request, str(error), 500)
-            else:
-                response = server_error(request, error)
-        return None if request.started else response.answer()
+            return errorResponse(request, error.message, error.status).answer()
+        line = f"{request.method()} {request.pathWithQueryString()}"
+        app_logger.error("the handler of %s failed", line, exc_info=error)
+        if isinstance(error, UnsendableError):
+            return errorResponse(request, str(error), 500).answer()
+        return server_error(request, error).answer()
 
-    def _unreadable(self, request: Request, error: Exception) -> Optional[Answer]:
+    def _unreadable(self, request: Request, error: Exception) -> Answer:
         """Answer for a file that cannot be opened: it is not there, or not for us."""
         missing = getattr(error, "errno", None) in _MISSING or isinstance(error, ValueError)
         if missing or isinstance(error, FileNotFoundError):
             return errorResponse(request, "Not found", 404).answer()
         if isinstance(error, PermissionError):
             return errorResponse(request, "The file cannot be read.", 403).answer()
-        return self._failed(request, error)
+        return self.failed(error)
 
-    def unsendable(self, error: Exception) -> Answer:
+    def unsendable(self, error: BaseException) -> Answer:
         """Return what is sent instead of an answer that cannot be sent: 500."""
         app_logger.error("the answer of a handler cannot be sent: %s", error)
         return error_page(500, "The server failed to answer this request.").answer()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Optional
+from io import BytesIO
+from typing import IO, Any, NamedTuple, Optional
 from urllib.parse import quote, urljoin
 
-from ..errors import HTTPError
+from ..errors import HTTPError, OperationFailed
 from ..exchange import Channel, ConnectionInfo
 from ..protocol.cookies import parse_cookies
 from ..protocol.headers import Fields, media_type
 from ..protocol.http1 import RequestHead
+from ..protocol.multipart import FormLimits
 from ..protocol.target import decode, parse_form, split_authority
 from .response import Response
-from .uploads import BodyBuffer
+from .uploads import Body, BodyBuffer, FormUpload, UploadedFile
 
 
 class Site(NamedTuple):
@@ -22,14 +24,18 @@ class Site(NamedTuple):
     Attributes:
         debug: Whether the server runs in debug mode.
         shutdown: Asks the server to stop.
-        max_form_fields: Most fields of a query or a form.
-        in_memory: Bytes of a body kept in memory.
+        max_form_fields: Most fields of a query or an url-encoded form.
+        in_memory: Bytes of a body, or of a file in a form, kept in memory.
+        form_limits: What a form with files may cost.
+        compress_from: Bytes of a body from which it is compressed; None: never.
     """
 
     debug: bool
     shutdown: Callable[[], None]
     max_form_fields: int
     in_memory: int
+    form_limits: FormLimits
+    compress_from: Optional[int]
 
 
 class HeaderDict(dict[str, str]):
@@ -75,7 +81,7 @@ class Request:
         head: RequestHead,
         info: ConnectionInfo,
         site: Site,
-        body: Optional[BodyBuffer],
+        body: Optional[Body],
         channel: Channel,
     ) -> None:
         self._head = head
@@ -185,13 +191,35 @@ class Request:
     def contentLength(self) -> int:
         """Return the number of bytes of the body; that of a chunked one is counted."""
         length = self._head.content_length
-        return len(self.body()) if length is None else length
+        if length is not None:
+            return length
+        return 0 if self._body is None else self._body.size
 
     # --- query, form and body ---
 
     def body(self) -> bytes:
-        """Return the body."""
-        return b"" if self._body is None else self._body.read()
+        """Return the body, read back from its file if it was too large for memory.
+
+        Raises:
+            OperationFailed: it is a form with files, which was taken apart as it came.
+        """
+        return b"" if self._body is None else self._plain_body(self._body).read()
+
+    def bodyFile(self) -> IO[bytes]:
+        """Return the body as an open file, at its beginning; for one that is too large for memory.
+
+        Raises:
+            OperationFailed: it is a form with files, which was taken apart as it came.
+        """
+        return BytesIO() if self._body is None else self._plain_body(self._body).open()
+
+    def _plain_body(self, body: Body) -> BodyBuffer:
+        if isinstance(body, FormUpload):
+            raise OperationFailed(
+                "a form with files is taken apart as it arrives, so there is no body left of it: "
+                "POST(), POSTList(name), files() and filesList(name) have what was in it"
+            )
+        return body
 
     def json(self) -> Any:
         """Return what the body says in JSON.
@@ -215,12 +243,21 @@ class Request:
         return list(self._form("GET").get(name, ()))
 
     def POST(self) -> dict[str, str]:
-        """Return the fields of the url-encoded form in the body; empty for another body."""
+        """Return the fields of the form in the body, its files left out; empty for another body."""
         return {name: values[-1] for name, values in self._form("POST").items()}
 
     def POSTList(self, name: str) -> list[str]:
         """Return all values that the form in the body has for a name."""
         return list(self._form("POST").get(name, ()))
+
+    def files(self) -> dict[str, UploadedFile]:
+        """Return the files of the form in the body, by the names of their form fields."""
+        return dict(self._body.files) if isinstance(self._body, FormUpload) else {}
+
+    def filesList(self, name: str) -> list[UploadedFile]:
+        """Return all files that the form in the body has for a name."""
+        files = self._body.files if isinstance(self._body, FormUpload) else []
+        return [file for own, file in files if own == name]
 
     def _form(self, which: str) -> Mapping[str, list[str]]:
         if self._forms is None:
@@ -228,11 +265,20 @@ class Request:
         form = self._forms.get(which)
         if form is None:
             form = {}
-            text = self._head.query if which == "GET" else self._form_text()
-            for name, value in parse_form(text, self._site.max_form_fields):
+            pairs = self._parse(self._head.query) if which == "GET" else self._posted()
+            for name, value in pairs:
                 form.setdefault(name, []).append(value)
             self._forms[which] = form
         return form
+
+    def _parse(self, text: str) -> list[tuple[str, str]]:
+        return parse_form(text, self._site.max_form_fields)
+
+    def _posted(self) -> list[tuple[str, str]]:
+        """Return the fields of the form in the body."""
+        if isinstance(self._body, FormUpload):
+            return self._body.fields
+        return self._parse(self._form_text())
 
     def _form_text(self) -> str:
         kind, _ = media_type(self.contentType())

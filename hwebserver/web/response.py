@@ -1,32 +1,24 @@
-"""Responses: what a handler returns, and the functions that make the usual ones."""
+"""Responses: what a handler returns."""
 
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Mapping
-from functools import wraps
-from html import escape
 from typing import TYPE_CHECKING, Any, Optional, Union
 from urllib.parse import quote
 
-from ..exchange import Answer, FileBody
-from ..protocol.headers import quality_values
+from ..errors import UnsendableError
+from ..exchange import Answer, StreamBody
+from ..protocol.http1 import RequestHead
 from ..protocol.response import RESERVED_FIELDS, Line, check_field, reason_phrase
-from .mime import guess_type
+from .compress import compress, compressible
+from .content import Content, FileContent
+from .pieces import AsyncPieces, Pieces, is_stream
 
 if TYPE_CHECKING:
     from .request import Request
 
+#: The body of a response that is there as a whole.
 Data = Union[str, bytes, bytearray, memoryview]
-
-#: Files up to this size are read at once and go out in one write with the head.
-_SMALL_FILE = 65536
-
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-
-#: A FIFO would block the open, and a device may do anything; see ``open_file``.
-_OPEN_FLAGS |= getattr(os, "O_NONBLOCK", 0)
 
 
 def _with_charset(content_type: str) -> str:
@@ -56,14 +48,18 @@ class Response:
     """What a handler answers.
 
     Args:
-        data: The body; text is sent as UTF-8. The name of a file with ``is_file_name``.
+        data: The body; text is sent as UTF-8. An iterator, an async iterator or an open file is
+            sent piece by piece, as fast as the client takes it, and closed in the end. The name
+            of a file with ``is_file_name``.
         status: The HTTP status code.
         content_type: The Content-Type; text types without a charset are sent as UTF-8.
         is_file_name: Whether ``data`` is the name of the file to send.
         delete_file: Whether that file is deleted once it was sent, or could not be.
+        compress: Whether the body is compressed for clients that accept it; None: when its type
+            and its size are worth it, and it is no stream.
 
     Raises:
-        TypeError: data is neither text nor bytes.
+        TypeError: data is nothing that can be sent.
         ValueError: the content type cannot stand in a header field.
     """
 
@@ -71,37 +67,62 @@ class Response:
         "_body",
         "_chunked",
         "_close",
-        "_delete_file",
+        "_compress",
+        "_content",
         "_fields",
-        "_file_name",
         "_length",
         "_status",
+        "_stream",
     )
 
     def __init__(
         self,
-        data: Data = b"",
+        data: Any = b"",
         status: int = 200,
         content_type: str = "text/html",
         is_file_name: bool = False,
         delete_file: bool = False,
+        *,
+        compress: Optional[bool] = None,
     ) -> None:
         self._status = status
         self._fields = _TYPE_LINES.get(content_type) or _type_line(content_type or "")
-        self._file_name = ""
-        self._delete_file = delete_file
+        self._content: Optional[Content] = None
+        self._stream: Optional[StreamBody] = None
+        self._compress = compress
         self._chunked = False
         self._close = False
         self._length: Optional[int] = None
+        self._body = b""
         if is_file_name:
-            self._file_name = os.fspath(data)  # type: ignore[arg-type]
-            self._body = b""
+            self._content = FileContent(os.fspath(data), delete_file)
         elif isinstance(data, str):
             self._body = data.encode()
         elif isinstance(data, bytes):
             self._body = data
         else:
+            self._set_data(data)
+
+    def _set_data(self, data: Any) -> None:
+        """Take a body that is neither text nor bytes."""
+        if hasattr(data, "__aiter__"):
+            self._stream = StreamBody(AsyncPieces(data), asynchronous=True)
+        elif is_stream(data):
+            self._stream = StreamBody(Pieces(data))
+        else:
             self._body = _as_bytes(data)
+
+    @classmethod
+    def of(cls, content: Content, content_type: str) -> Response:
+        """Return a response with content that knows itself what a request gets of it.
+
+        Args:
+            content: What is sent.
+            content_type: Its Content-Type.
+        """
+        response = cls(b"", 200, content_type)
+        response._content = content
+        return response
 
     def status(self) -> int:
         """Return the status code."""
@@ -152,33 +173,110 @@ class Response:
         """Return a copy of the header fields; of a repeated one the last."""
         return dict(self._fields)
 
+    def setCookie(
+        self,
+        name: str,
+        value: str,
+        *,
+        max_age: Optional[int] = None,
+        expires: Optional[float] = None,
+        path: str = "/",
+        domain: str = "",
+        secure: bool = False,
+        http_only: bool = False,
+        same_site: str = "Lax",
+        partitioned: bool = False,
+    ) -> None:
+        """Have the client keep a cookie (RFC 6265 4.1); may be called for several.
+
+        Args:
+            name: Its name. One that begins with ``__Secure-`` or ``__Host-`` must be secure.
+            value: Its value, without spaces, commas, semicolons, quotes and backslashes, in ASCII;
+                ``urllib.parse.quote`` makes such a value of any text.
+            max_age: Seconds that it is kept; None: until the browser is closed.
+            expires: When it ends, in seconds since the epoch, for clients that do not know
+                ``max_age``.
+            path: Where it is sent back: there and below.
+            domain: The domain it is sent to with its subdomains; empty: this host alone.
+            secure: Whether it is sent over encrypted connections alone.
+            http_only: Whether scripts cannot read it.
+            same_site: ``Strict``, ``Lax`` or ``None``: whether it goes along from other sites.
+            partitioned: Whether each site that embeds this one has a cookie of its own.
+
+        Raises:
+            ValueError: an argument cannot stand in a cookie, or two contradict each other.
+            TypeError: an argument is of the wrong type.
+        """
+        from ..protocol.cookies import format_cookie
+
+        cookie = format_cookie(
+            name,
+            value,
+            max_age=max_age,
+            expires=expires,
+            path=path,
+            domain=domain,
+            secure=secure,
+            http_only=http_only,
+            same_site=same_site,
+            partitioned=partitioned,
+        )
+        self.setHeader("Set-Cookie", cookie)
+
+    def deleteCookie(self, name: str, *, path: str = "/", domain: str = "") -> None:
+        """Have the client forget a cookie.
+
+        Args:
+            name: Its name.
+            path: As when it was set.
+            domain: As when it was set.
+        """
+        secure = name.lower().startswith(("__secure-", "__host-"))
+        self.setCookie(name, "", max_age=0, expires=0, path=path, domain=domain, secure=secure)
+
     def body(self) -> bytes:
-        """Return the body; that of a file is read for it."""
-        if not self._file_name:
-            return self._body
-        with open(self._file_name, "rb") as file:
-            return file.read()
+        """Return the body; that of a file is read for it.
+
+        Raises:
+            ValueError: it is a stream, which can be read only once.
+        """
+        if self._stream is not None:
+            raise ValueError("the body of this response is made while it is sent")
+        return self._body if self._content is None else self._content.read()
 
     def contentLength(self) -> int:
-        """Return the number of bytes of the body."""
-        return os.path.getsize(self._file_name) if self._file_name else len(self._body)
+        """Return the number of bytes of the body; of a stream what Content-Length says, or -1."""
+        if self._stream is not None:
+            return -1 if self._length is None else self._length
+        return len(self._body) if self._content is None else self._content.size()
 
     def isChunked(self) -> bool:
         """Return whether the body is sent in chunks."""
-        return self._chunked
+        return self._chunked or (self._stream is not None and self._length is None)
 
-    def setBody(self, body: Data, content_type: str) -> None:
+    def setBody(self, body: Any, content_type: str) -> None:
         """Replace the body and its type.
 
         Args:
-            body: Text or bytes.
+            body: Text, bytes or a stream, as for ``Response``.
             content_type: As for ``Response``.
         """
-        if self._file_name and self._delete_file:
-            _delete(self._file_name)
-        self._file_name = ""
-        self._body = body.encode() if isinstance(body, str) else _as_bytes(body)
+        self._discard()
+        if isinstance(body, str):
+            self._body = body.encode()
+        else:
+            self._set_data(body)
         self.setHeader("Content-Type", content_type)
+
+    def _discard(self) -> None:
+        """Let go of a body that will not be sent."""
+        content, self._content = self._content, None
+        stream, self._stream = self._stream, None
+        if content is not None:
+            content.discard()
+        if stream is not None:
+            stream.close()
+        self._body = b""
 
     def sendHeaders(self, request: Request) -> None:
         """Send the head of this response now; see ``Request.sendHeaders``."""
@@ -186,23 +284,40 @@ class Response:
 
     # --- for the package ---
 
-    def answer(self) -> Answer:
+    def stream(self, body: StreamBody) -> None:
+        """Take a body that is made while it is sent."""
+        self._stream = body
+
+    def answer(
+        self, head: Optional[RequestHead] = None, compress_from: Optional[int] = None
+    ) -> Answer:
         """Return the response as it goes out; the file, if it is one, is opened.
+
+        Args:
+            head: The head of the request that is answered, for its conditions and ranges.
+            compress_from: Bytes of a body from which it is compressed; None: never.
 
         Raises:
             FileNotFoundError: the file is not there, or is not a file.
             OSError: the file cannot be opened.
             ValueError: no file can have such a name.
+            UnsendableError: the body was a stream, and has been sent already.
         """
-        if not self._file_name:
-            return Answer(self._status, self._fields, self._body, None, self._chunked, self._close)
-        try:
-            body = open_file(self._file_name, self._delete_file)
-        except OSError:
-            if self._delete_file:
-                _delete(self._file_name)
-            raise
-        return Answer(self._status, self._fields, body, None, self._chunked, self._close)
+        answer = Answer(self._status, self._fields, self._body, None, self._chunked, self._close)
+        if self._content is not None:
+            return self._content.answer(answer, head)
+        if self._stream is not None:
+            answer = answer._replace(body=self._take_stream(), length=self._length)
+        if head is not None and compressible(answer, compress_from, self._compress):
+            return compress(answer, head.fields.get("accept-encoding"))
+        return answer
+
+    def _take_stream(self) -> StreamBody:
+        stream = self._stream
+        if stream is None or stream.taken:
+            raise UnsendableError("a response whose body is an iterator can be sent only once")
+        stream.taken = True
+        return stream
 
     def head_answer(self) -> Answer:
         """Return the head alone, for a body that is sent by hand."""
@@ -212,94 +327,11 @@ class Response:
         return Answer(self._status, self._fields, b"", length, self._chunked, self._close)
 
 
-def _delete(path: str) -> None:
-    """Delete a file that was to be sent, if it is there."""
-    try:
-        os.unlink(path)
-    except OSError:
-        pass
-
-
 def _as_bytes(data: Any) -> bytes:
     if isinstance(data, (bytes, bytearray, memoryview)):
         return bytes(data)
-    raise TypeError(f"the body of a response is text or bytes, not {type(data).__name__}")
-
-
-def open_file(path: str, delete: bool = False) -> Union[bytes, FileBody]:
-    """Return a file as a body: a small one read, a larger one open.
-
-    Args:
-        path: The file.
-        delete: Whether to delete it once it was sent.
-
-    Raises:
-        FileNotFoundError: there is no regular file of that name.
-        OSError: it cannot be opened.
-    """
-    descriptor = os.open(path, _OPEN_FLAGS)
-    try:
-        details = os.fstat(descriptor)
-        if not stat.S_ISREG(details.st_mode):
-            raise FileNotFoundError(f"{path} is not a file")
-        if details.st_size > _SMALL_FILE or delete:
-            body = FileBody(descriptor, 0, details.st_size, path if delete else "")
-            descriptor = -1
-            return body
-        return os.read(descriptor, _SMALL_FILE + 1)
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-def _without_request(function: Callable[..., Response]) -> Callable[..., Response]:
-    """Let old programs pass the request first, as an old example of the vendor does."""
-
-    @wraps(function)
-    def call(*arguments: Any, **options: Any) -> Response:
-        if arguments and hasattr(arguments[0], "pathWithQueryString"):
-            arguments = arguments[1:]
-        return function(*arguments, **options)
-
-    return call
-
-
-@_without_request
-def fileResponse(
-    file_path: Union[str, os.PathLike[str]],
-    content_type: Optional[str] = None,
-    delete_file: bool = False,
-    download_as_filename: Optional[str] = None,
-) -> Response:
-    """Return a response that sends a file; one that is missing is a 404.
-
-    Args:
-        file_path: The file.
-        content_type: Its type; None: guessed from its name.
-        delete_file: Whether to delete the file once it was sent, or could not be.
-        download_as_filename: The name under which browsers save it (RFC 6266).
-    """
-    path = os.fspath(file_path)
-    if not os.path.isfile(path):
-        return error_page(404, "There is no such file.")
-    response = Response(path, 200, content_type or guess_type(path), True, delete_file)
-    if download_as_filename:
-        response.setHeader("Content-Disposition", content_disposition(download_as_filename))
-    return response
-
-
-def content_disposition(file_name: str) -> str:
-    """Return the field value that has a browser save a response under a name (RFC 6266 4).
-
-    Names outside ASCII go as RFC 8187 says, beside a plain form for old clients; path separators
-    and control characters become underscores.
-    """
-    name = "".join("_" if c in '/\\"' or ord(c) < 32 or ord(c) == 127 else c for c in file_name)
-    plain = name.encode("ascii", "replace").decode("ascii").replace("?", "_")
-    value = f'attachment; filename="{plain}"'
-    if plain != name:
-        value += "; filename*=UTF-8''" + quote(name, safe="", errors="replace")
-    return value
+    kind = type(data).__name__
+    raise TypeError(f"the body of a response is text, bytes or an iterator of these, not {kind}")
 
 
 def redirect(request: Request, path: str, permanent: bool = False) -> Response:
@@ -319,79 +351,3 @@ def redirect(request: Request, path: str, permanent: bool = False) -> Response:
     location = quote(request.absoluteURI(path), safe="/:?#[]@!$&'()*+,;=%~|")
     response.setHeader("Location", location)
     return response
-
-
-def prefers_json(accept: Optional[str]) -> bool:
-    """Say whether an Accept field wants JSON rather than HTML (RFC 9110 12.5.1)."""
-    if not accept or "json" not in accept.lower():
-        return False
-    weights = quality_values(accept)
-    named = [kind for kind in weights if kind == "application/json" or kind.endswith("+json")]
-    json_weight = max((weights[kind] for kind in named), default=0.0)
-    return json_weight > 0 and json_weight >= html_weight(weights)
-
-
-def html_weight(weights: Mapping[str, float]) -> float:
-    """Return the weight of HTML in the members of an Accept field, the most specific one's."""
-    for kind in ("text/html", "text/*", "*/*"):
-        if kind in weights:
-            return weights[kind]
-    return 0.0
-
-
-def error_page(status: int, message: str, use_heading: bool = True) -> Response:
-    """Return an HTML page that says what is wrong; the message is escaped."""
-    title = f"{status} {reason_phrase(status)}".rstrip()
-    text = escape(message)
-    shown = f"<h1>{text}</h1>" if use_heading else text
-    return html_page(title, shown, status)
-
-
-def html_page(title: str, content: str, status: int = 200, style: str = "") -> Response:
-    """Return a page of our own; what is no Unicode in it is shown as question marks.
-
-    Args:
-        title: Its title, escaped.
-        content: What stands in its body, in HTML.
-        status: The HTTP status code.
-        style: Its style sheet.
-    """
-    page = (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
-        + (f"<style>{style}</style>" if style else "")
-        + f"</head>\n<body>\n{content}\n</body>\n</html>\n"
-    )
-    return Response(page.encode("utf-8", "replace"), status)
-
-
-def error_json(status: int, error: Any) -> Response:
-    """Return ``{"error": error}``."""
-    from .jsontext import write_json
-
-    return Response(write_json({"error": error}), status, "application/json")
-
-
-def errorResponse(
-    request: Optional[Request], error_message: str, status: int, use_heading: bool = True
-) -> Response:
-    """Return an error as JSON to clients that want that, else as a page.
-
-    Args:
-        request: The request that is answered.
-        error_message: What is wrong.
-        status: The HTTP status code.
-        use_heading: Whether the page shows the message as a heading.
-    """
-    accept = None if request is None else request.headers().get("accept")
-    if prefers_json(accept):
-        return error_json(status, error_message)
-    return error_page(status, str(error_message), use_heading)
-
-
-def notFoundResponse(request: Optional[Request]) -> Response:
-    """Return the answer for what is not there (404).
-
-    Args:
-        request: The request that is answered.
-    """
-    return errorResponse(request, "Not found", 404)

@@ -15,14 +15,20 @@ import stat
 from collections.abc import Sequence
 from typing import Optional
 
+from .compress import accepts_gzip
 from .log import has_listener
 from .mime import guess_type
+from .pages import html_page
 from .request import Request
-from .response import Response, html_page, redirect
+from .response import Response, redirect
 
 logger = logging.getLogger("hwebserver.server")
 
 INDEX = "index.html"
+
+#: Seconds by which a compressed sibling may be older than its file: some file systems count time
+#: in steps of two.
+_SIBLING_LAG = 2.0
 
 #: Separators of any system, and what no file name should hold.
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -76,7 +82,7 @@ class StaticDirectory:
             return None
         if path.endswith(os.sep):
             return self._directory_response(request, path)
-        return Response(path, 200, guess_type(path), is_file_name=True)
+        return self._file_response(request, path)
 
     def find(self, rest: Sequence[str]) -> Optional[str]:
         """Return the file that a path names, a separator behind a directory; None: there is none.
@@ -115,6 +121,29 @@ class StaticDirectory:
         index = self._inside(os.path.join(directory, INDEX))
         return index if index is not None and os.path.isfile(index) else None
 
+    def _file_response(self, request: Request, path: str) -> Response:
+        """Answer with a file, or with its compressed sibling for clients that accept it."""
+        sibling = self._sibling(path)
+        if sibling is None:
+            return Response(path, 200, guess_type(path), is_file_name=True)
+        accepted = accepts_gzip(request.headers().get("accept-encoding"))
+        response = Response(sibling if accepted else path, 200, guess_type(path), True)
+        response.setHeader("Vary", "Accept-Encoding")
+        if accepted:
+            response.setHeader("Content-Encoding", "gzip")
+        return response
+
+    def _sibling(self, path: str) -> Optional[str]:
+        """Return the file beside another that holds the same compressed, if it is up to date."""
+        try:
+            compressed = os.stat(path + ".gz")
+            age = os.stat(path).st_mtime - compressed.st_mtime
+        except (OSError, ValueError):
+            return None
+        if not stat.S_ISREG(compressed.st_mode) or age > _SIBLING_LAG:
+            return None
+        return self._inside(path + ".gz")
+
     def _say_if_missing(self) -> None:
         # Said when somebody hears it: before the first run the console is not set up.
         if not self._missed and has_listener() and not os.path.isdir(self._directory):
@@ -129,7 +158,7 @@ class StaticDirectory:
             return redirect(request, f"{asked}/{mark}{query}", permanent=True)
         index = self._index(path)
         if index is not None:
-            return Response(index, 200, guess_type(INDEX), is_file_name=True)
+            return self._file_response(request, index)
         return _listing_page(request, path) if self._listing else None
 
 

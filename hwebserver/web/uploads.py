@@ -1,10 +1,61 @@
-"""Where the body of a request is kept until its handler has run."""
+"""Where the body of a request is kept until its handler has run.
+
+A plain body goes to a ``BodyBuffer``, a form with files is taken apart as it arrives by a
+``FormUpload``. Both keep little in memory and the rest in temporary files, and whoever holds one
+closes it: then the files are gone.
+"""
 
 from __future__ import annotations
 
-from typing import IO, Optional
+import os
+import re
+from io import BytesIO
+from typing import IO, Any, NoReturn, Optional, Union
+from weakref import finalize
 
 from ..errors import HTTPError
+from ..protocol.multipart import PART_END, FormLimits, FormParser, Part
+
+#: Bytes of an upload that wait in memory for the rest of it. What turns out to be small enough to
+#: be kept there is read back, so a large upload never takes more memory than this.
+_WAITING = 1 << 19
+
+#: The uploads of one request may together take this many times the memory of a single one.
+_SHARE = 4
+
+#: An ending that a temporary file can keep: what names it may be anything.
+_ENDING = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
+
+#: Endings that say how another one is compressed.
+_COMPRESSED = frozenset((".bz2", ".gz", ".sc", ".xz", ".zst"))
+
+
+#: What waits in memory, in order.
+_Pieces = list[Union[bytes, bytearray]]
+
+#: Pieces below this size are joined, since an object for each would cost more than it holds.
+_SMALL = 1024
+
+
+def _append(pieces: _Pieces, data: Union[bytes, memoryview]) -> None:
+    last = pieces[-1] if pieces else None
+    if last is None or len(data) >= _SMALL:
+        pieces.append(bytes(data))
+    elif isinstance(last, bytearray):
+        last += data
+    else:
+        pieces.append(bytearray(data))
+
+
+def _join(pieces: _Pieces) -> bytes:
+    """Return all pieces, which are one from then on."""
+    if len(pieces) != 1 or not isinstance(pieces[0], bytes):
+        pieces[:] = [b"".join(pieces)]
+    return bytes(pieces[0])
+
+
+def _no_space(error: OSError) -> NoReturn:
+    raise HTTPError(507, "The body of the request cannot be stored.") from error
 
 
 class BodyBuffer:
@@ -12,15 +63,18 @@ class BodyBuffer:
 
     Args:
         in_memory: Most bytes kept in memory.
+
+    Attributes:
+        size: Bytes that have arrived.
     """
 
-    __slots__ = ("_file", "_in_memory", "_pieces", "_size")
+    __slots__ = ("_file", "_in_memory", "_pieces", "size")
 
     def __init__(self, in_memory: int) -> None:
         self._in_memory = in_memory
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._pieces: _Pieces = []
         self._file: Optional[IO[bytes]] = None
+        self.size = 0
 
     def write(self, data: bytes) -> None:
         """Append some bytes.
@@ -28,9 +82,9 @@ class BodyBuffer:
         Raises:
             HTTPError: 507, the disk does not take them.
         """
-        self._size += len(data)
-        if self._file is None and self._size <= self._in_memory:
-            self._pieces.append(data)
+        self.size += len(data)
+        if self._file is None and self.size <= self._in_memory:
+            _append(self._pieces, data)
             return
         try:
             if self._file is None:
@@ -41,16 +95,33 @@ class BodyBuffer:
                 self._pieces.clear()
             self._file.write(data)
         except OSError as error:
-            raise HTTPError(507, "The body of the request cannot be stored.") from error
+            _no_space(error)
+
+    def finish(self) -> None:
+        """Take note that all of it has arrived.
+
+        Raises:
+            HTTPError: 507, the disk does not take what waited for it.
+        """
+        if self._file is not None:
+            try:
+                self._file.flush()
+            except OSError as error:
+                _no_space(error)
 
     def read(self) -> bytes:
         """Return all of it."""
         if self._file is not None:
             self._file.seek(0)
             return self._file.read()
-        if len(self._pieces) > 1:
-            self._pieces = [b"".join(self._pieces)]
-        return self._pieces[0] if self._pieces else b""
+        return _join(self._pieces)
+
+    def open(self) -> IO[bytes]:
+        """Return all of it as a file, at its beginning."""
+        if self._file is None:
+            return BytesIO(self.read())
+        self._file.seek(0)
+        return self._file
 
     def close(self) -> None:
         """Let go of the memory and the file."""
@@ -61,3 +132,261 @@ class BodyBuffer:
                 file.close()
             except OSError:
                 pass  # The disk is full; nobody wants what was still to be written.
+
+
+def _delete(path: str, process: int) -> None:
+    """Delete a temporary file, unless this is a child of the process that made it."""
+    if os.getpid() != process:
+        return
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # The handler has moved it, or it is in use (Windows) and the system's to clean up.
+
+
+def _ending(name: str) -> str:
+    """Return the ending of a file name, with the one before it where that says what is inside."""
+    stem, ending = os.path.splitext(name)
+    if _ENDING.match(ending) is None:
+        return ""
+    inner = os.path.splitext(stem)[1]
+    if ending.lower() in _COMPRESSED and _ENDING.match(inner):
+        return inner + ending
+    return ending
+
+
+class UploadedFile:
+    """A file that a client has sent in a form.
+
+    Handlers get them from ``Request.files`` or as arguments of API functions. A file is deleted
+    when the response has been sent, the handler has raised or the client has left; to keep it,
+    move it away from ``temporaryFilePath()`` or copy what ``read`` returns.
+    """
+
+    def __init__(self, name: str, content_type: str) -> None:
+        self._name = name
+        self._content_type = content_type
+        self._size = 0
+        self._pieces: _Pieces = []
+        self._position = 0  # of ``read``, while in memory
+        self._descriptor = -1
+        self._path = ""
+        self._reader: Optional[IO[bytes]] = None
+        self._finalizer: Optional[finalize[Any, UploadedFile]] = None
+
+    def __repr__(self) -> str:
+        return f"<UploadedFile {self._name!r} of {self._size} bytes>"
+
+    def name(self) -> str:
+        """Return the name of the file on the client's machine, without a path."""
+        return self._name
+
+    def contentType(self) -> str:
+        """Return the type that the client has given for it, empty if none."""
+        return self._content_type
+
+    def size(self) -> int:
+        """Return the number of bytes."""
+        return self._size
+
+    def isInMemory(self) -> bool:
+        """Return whether it is kept in memory, not in a temporary file."""
+        return not self._path
+
+    def temporaryFilePath(self) -> str:
+        """Return the path of the temporary file, empty while it is kept in memory."""
+        return self._path
+
+    def saveToDisk(self) -> None:
+        """Have it in a temporary file, if it is not in one yet.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
+        if self._path:
+            return
+        position = self._position
+        self._spill()
+        self._end_writing()
+        if position:
+            self._file().seek(position)
+
+    def read(self, max_size: int = -1) -> bytes:
+        """Return the next bytes, empty at the end.
+
+        Args:
+            max_size: Most bytes to return; negative: all that are left.
+        """
+        if self._path:
+            return self._file().read(max_size)
+        data = _join(self._pieces)
+        end = len(data) if max_size is None or max_size < 0 else self._position + max_size
+        piece = data[self._position : end]
+        self._position += len(piece)
+        return piece
+
+    # --- for the package ---
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of it that are in memory."""
+        return 0 if self._path else self._size
+
+    def write(self, data: Union[bytes, memoryview]) -> None:
+        """Append some bytes.
+
+        Raises:
+            OSError: the disk does not take them.
+        """
+        self._size += len(data)
+        if self._descriptor >= 0:
+            _write_all(self._descriptor, data)
+            return
+        _append(self._pieces, data)
+        if self._size > _WAITING:
+            self._spill()
+
+    def end(self, in_memory: int) -> None:
+        """Take note that all of it has arrived.
+
+        Args:
+            in_memory: Most bytes of it that may be kept in memory.
+
+        Raises:
+            OSError: the disk does not take it, or give it back.
+        """
+        if self._path and self._size <= in_memory:
+            self._read_back()
+        elif not self._path and self._size > in_memory:
+            self._spill()
+        self._end_writing()
+
+    def close(self) -> None:
+        """Let go of the memory and delete the file; a second call does nothing."""
+        self._pieces.clear()
+        self._end_writing()
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+        if self._finalizer is not None:
+            self._finalizer()
+
+    def _spill(self) -> None:
+        """Go on in a temporary file."""
+        import tempfile
+
+        self._descriptor, self._path = tempfile.mkstemp(_ending(self._name), "hwebserver-")
+        # Deleted at the end of the process at the latest, whatever becomes of the handler.
+        self._finalizer = finalize(self, _delete, self._path, os.getpid())
+        for piece in self._pieces:
+            _write_all(self._descriptor, piece)
+        self._pieces.clear()
+
+    def _read_back(self) -> None:
+        """Keep it in memory after all."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        with os.fdopen(self._descriptor, "rb") as file:
+            self._descriptor = -1
+            self._pieces = [file.read()]
+        self._path = ""
+        if self._finalizer is not None:
+            self._finalizer()
+
+    def _end_writing(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _file(self) -> IO[bytes]:
+        if self._reader is None:
+            self._reader = open(self._path, "rb")  # noqa: SIM115
+        return self._reader
+
+
+def _write_all(descriptor: int, data: Union[bytes, bytearray, memoryview]) -> None:
+    """Write to a file; a disk that is nearly full takes a part of it first."""
+    written = os.write(descriptor, data)
+    while written < len(data):
+        data = memoryview(data)[written:]
+        written = os.write(descriptor, data)
+
+
+class FormUpload:
+    """A multipart form: its fields, and its files.
+
+    Args:
+        boundary: What separates its parts.
+        limits: What it may cost.
+        in_memory: Bytes of one file that are kept in memory.
+
+    Attributes:
+        fields: The names and values of the parts that are no files, in order.
+        files: The form names and files of the others, in order.
+        size: Bytes that have arrived.
+    """
+
+    __slots__ = ("_current", "_in_memory", "_memory_left", "_parser", "fields", "files", "size")
+
+    def __init__(self, boundary: bytes, limits: FormLimits, in_memory: int) -> None:
+        self._parser = FormParser(boundary, limits)
+        self._in_memory = in_memory
+        self._memory_left = in_memory * _SHARE
+        self._current: Union[UploadedFile, _Pieces] = []
+        self.fields: list[tuple[str, str]] = []
+        self.files: list[tuple[str, UploadedFile]] = []
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        """Take some bytes of the body.
+
+        Raises:
+            HTTPError: 400, it is no form; 413, it is over a limit; 507, the disk is full.
+        """
+        self.size += len(data)
+        try:
+            for event in self._parser.feed(data):
+                if isinstance(event, Part):
+                    self._begin(event)
+                elif event is PART_END:
+                    self._end()
+                elif isinstance(self._current, UploadedFile):
+                    self._current.write(event)
+                else:
+                    _append(self._current, event)
+        except OSError as error:
+            _no_space(error)
+
+    def finish(self) -> None:
+        """Take note that all of it has arrived.
+
+        Raises:
+            HTTPError: 400, its end is missing.
+        """
+        self._parser.finish()
+
+    def _begin(self, part: Part) -> None:
+        if part.file_name is None:
+            self._current = []
+            self.fields.append((part.name, ""))
+        else:
+            self._current = UploadedFile(part.file_name, part.content_type)
+            self.files.append((part.name, self._current))
+
+    def _end(self) -> None:
+        current = self._current
+        if not isinstance(current, UploadedFile):
+            name, _ = self.fields[-1]
+            self.fields[-1] = name, _join(current).decode("utf-8", "replace")
+        elif not (current.name() or current.size()):
+            self.files.pop()  # A file input in which no file was chosen.
+        else:
+            current.end(min(self._in_memory, self._memory_left))
+            self._memory_left -= current.waiting
+
+    def close(self) -> None:
+        """Let go of the memory and delete the files."""
+        for _, file in self.files:
+            file.close()
+
+
+Body = Union[BodyBuffer, FormUpload]

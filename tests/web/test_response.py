@@ -18,8 +18,11 @@ from hwebserver import (
     notFoundResponse,
     redirect,
 )
-from hwebserver.web import response as response_module
-from hwebserver.web.response import content_disposition, open_file, prefers_json
+from hwebserver.exchange import Answer
+from hwebserver.web import content as content_module
+from hwebserver.web.content import open_file
+from hwebserver.web.files import content_disposition
+from hwebserver.web.pages import prefers_json
 
 
 def sent(server, make, path="/", method="GET", **headers):
@@ -427,7 +430,7 @@ def test_a_file_that_cannot_be_read_is_an_error_without_its_name(
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(response_module, "open_file", fail)
+    monkeypatch.setattr(content_module, "open_file", fail)
     answer = sent(server, lambda request: fileResponse(file))
     assert answer.status in statuses
     assert "private" not in answer.text
@@ -438,7 +441,7 @@ def test_a_fifo_is_no_file_and_blocks_nothing(server, tmp_path):
     os.mkfifo(tmp_path / "fifo")
     path = str(tmp_path / "fifo")
     with pytest.raises(FileNotFoundError):
-        open_file(path)
+        open_file(path, Answer(200, ()))
 
     def make(request):
         return Response(path, 200, "", True) if "r" in request.GET() else fileResponse(path)

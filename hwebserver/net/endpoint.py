@@ -1,0 +1,97 @@
+"""What the connections of one port share, and the words in which they speak to the poller."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..exchange import Application, Port
+from ..protocol.http1 import Limits
+from ..protocol.response import HeadWriter
+from .stream import Producers
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+NEVER = float("inf")
+
+#: How long a stream whose end nobody knows goes on when the server stops, in seconds: what is
+#: about to end may, and what is endless is over.
+_STREAM_GRACE = 1.0
+
+
+class Wants(Enum):
+    """What a connection waits for."""
+
+    READ = 1
+    WRITE = 2
+    PARK = 3
+    WORK = 4
+    AGAIN = 5
+    CLOSE = 6
+
+
+READ, WRITE, PARK, WORK, AGAIN, CLOSE = Wants
+
+
+class Timeouts(NamedTuple):
+    """The deadlines of a connection in seconds; the settings of the same names describe them."""
+
+    keep_alive: float = 15.0
+    head: float = 10.0
+    body: float = 20.0
+    min_body_rate: float = 240.0
+    send: float = 20.0
+    linger: float = 2.0
+
+    @property
+    def shortest(self) -> float:
+        """The shortest of the deadlines."""
+        seconds = (self.keep_alive, self.head, self.body, self.send, self.linger)
+        return min(one for one in seconds if one > 0)
+
+
+class Endpoint:
+    """What the connections of one port share.
+
+    Args:
+        port: The port.
+        application: What answers.
+        limits: What a request may cost.
+        timeouts: The deadlines.
+        writer: Writes response heads.
+        producers: Where streams are made that no worker makes.
+        tell: Has the polling thread resume a connection that waits; any thread may call it.
+
+    Attributes:
+        draining: The server is stopping: no connection is kept.
+        streams_end: When streams that may be endless are cut off.
+    """
+
+    def __init__(
+        self,
+        port: Port,
+        application: Application,
+        limits: Limits,
+        timeouts: Timeouts,
+        writer: HeadWriter,
+        producers: Producers,
+        tell: Callable[[Connection], None],
+    ) -> None:
+        self.port = port
+        self.application = application
+        self.limits = limits
+        self.timeouts = timeouts
+        self.writer = writer
+        self.producers = producers
+        self.tell = tell
+        self.draining = False
+        self.streams_end = NEVER
+
+    def drain(self) -> None:
+        """Have every answer from now on close its connection; a second call does nothing."""
+        if not self.draining:
+            self.streams_end = time.monotonic() + _STREAM_GRACE
+            self.draining = True

@@ -1,0 +1,267 @@
+"""What a request gets of a file: all of it, ranges of it, or only word that it has it already.
+
+``select`` evaluates the conditions and the ranges of a request against the validators of a
+representation, and writes the fields that follow from the verdict. Whoever holds the bytes (a
+``FileContent``, a member of an archive) then makes the body of the pieces that were selected.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, Optional, Protocol, Union
+
+from ..exchange import Answer, FileBody, FilePiece, Span
+from ..protocol.conditional import (
+    ByteRange,
+    content_range,
+    evaluate,
+    http_date,
+    multipart_ranges,
+    parse_http_date,
+)
+from ..protocol.http1 import RequestHead
+from ..protocol.response import Line
+
+#: Files up to this size are read at once and go out in one write with the head.
+_SMALL_FILE = 65536
+
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+#: A FIFO would block the open, and a device may do anything; see ``FileContent``.
+_OPEN_FLAGS |= getattr(os, "O_NONBLOCK", 0)
+
+#: Fields that describe a representation, and so have no place in an answer without it.
+_REPRESENTATION = frozenset(
+    ("content-type", "content-encoding", "content-language", "content-disposition")
+)
+
+_MESSAGES = {
+    412: b"The resource is not in the state that the request asks for.\n",
+    416: b"The resource has no such range.\n",
+}
+
+
+class Content(Protocol):
+    """Where a response gets its body from, other than from memory."""
+
+    def answer(self, base: Answer, head: Optional[RequestHead]) -> Answer:
+        """Return an answer with as much of the content as the request asks for.
+
+        Args:
+            base: The status and the fields that the handler wants.
+            head: The request's head; None: all of the content is wanted.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
+    def read(self) -> bytes:
+        """Return all of it."""
+
+    def size(self) -> int:
+        """Return how many bytes it has."""
+
+    def discard(self) -> None:
+        """Take note that it will not be sent."""
+
+
+class Selection(NamedTuple):
+    """What is to be sent of a representation.
+
+    Attributes:
+        status: The status code.
+        fields: The fields.
+        pieces: What the body is made of, in order.
+    """
+
+    status: int
+    fields: tuple[Line, ...]
+    pieces: Sequence[Union[bytes, ByteRange]]
+
+
+def select(
+    base: Answer, head: Optional[RequestHead], size: int, etag: str, modified: float
+) -> Selection:
+    """Decide what a request gets of a representation.
+
+    Args:
+        base: The status and the fields that the handler wants; its ETag and Last-Modified win.
+        head: The request's head; None: all of it is wanted.
+        size: Bytes of the representation.
+        etag: Its entity tag.
+        modified: When it was last modified, in seconds since the epoch.
+    """
+    whole = ByteRange(0, size)
+    if head is None or base.status != 200 or head.method not in ("GET", "HEAD"):
+        return Selection(base.status, base.fields, (whole,))
+    fields = base.fields
+    etag = _own(fields, "etag") or etag
+    own_date = _own(fields, "last-modified")
+    seconds: Optional[int] = int(modified)
+    if own_date:
+        seconds = parse_http_date(own_date)
+    elif modified > time.time():
+        seconds = None  # RFC 9110 8.8.2.1: nothing was modified after the answer was made.
+    fields = (*fields, *_validators(fields, etag, seconds), ("Accept-Ranges", "bytes"))
+    verdict = evaluate(head.method, head.fields, size, etag, seconds)
+    if verdict.status == 200:
+        return Selection(200, fields, (whole,))
+    if verdict.status == 206:
+        return _partial(fields, verdict.ranges, size)
+    # RFC 9110 15.4.5: what a cache is to know stays.
+    fields = tuple(line for line in fields if line[0].lower() not in _REPRESENTATION)
+    if verdict.status == 416:
+        fields = (*fields, ("Content-Range", content_range(None, size)))
+    message = _MESSAGES.get(verdict.status, b"")
+    if message:
+        fields = (*fields, ("Content-Type", "text/plain; charset=utf-8"))
+    return Selection(verdict.status, fields, (message,))
+
+
+def _own(fields: tuple[Line, ...], wanted: str) -> str:
+    for name, value in fields:
+        if name.lower() == wanted:
+            return value
+    return ""
+
+
+#: The dates of files that were served lately; writing one takes longer than finding it.
+_dates: dict[int, str] = {}
+
+
+def _date(seconds: int) -> str:
+    text = _dates.get(seconds)
+    if text is None:
+        if len(_dates) > 1024:
+            _dates.clear()
+        text = _dates[seconds] = http_date(seconds)
+    return text
+
+
+def _validators(fields: tuple[Line, ...], etag: str, seconds: Optional[int]) -> list[Line]:
+    lines = [] if _own(fields, "etag") else [("ETag", etag)]
+    if seconds is not None and not _own(fields, "last-modified"):
+        try:
+            lines.append(("Last-Modified", _date(seconds)))
+        except ValueError:
+            pass  # A time that HTTP cannot write.
+    return lines
+
+
+def _partial(fields: tuple[Line, ...], ranges: Sequence[ByteRange], size: int) -> Selection:
+    """Select ranges: one as it is, several as multipart/byteranges (RFC 9110 15.3.7)."""
+    if len(ranges) == 1:
+        line = ("Content-Range", content_range(ranges[0], size))
+        return Selection(206, (*fields, line), ranges)
+    boundary = os.urandom(15).hex()
+    heads, end = multipart_ranges(ranges, size, _own(fields, "content-type"), boundary)
+    pieces: list[Union[bytes, ByteRange]] = []
+    for part_head, piece in zip(heads, ranges):
+        pieces += (part_head, piece)
+    others = tuple(line for line in fields if line[0].lower() != "content-type")
+    kind = ("Content-Type", f"multipart/byteranges; boundary={boundary}")
+    return Selection(206, (*others, kind), (*pieces, end))
+
+
+def cut(data: bytes, pieces: Sequence[Union[bytes, ByteRange]]) -> bytes:
+    """Return the pieces of a representation that is in memory, as one body."""
+    if len(pieces) == 1 and pieces[0] == (0, len(data)):
+        return data
+    return b"".join(
+        data[one.start : one.end] if isinstance(one, ByteRange) else one for one in pieces
+    )
+
+
+def spans(pieces: Sequence[Union[bytes, ByteRange]], offset: int = 0) -> list[FilePiece]:
+    """Return the pieces of a representation that begins at an offset in a file."""
+    return [
+        Span(offset + one.start, one.size) if isinstance(one, ByteRange) else one for one in pieces
+    ]
+
+
+class FileContent:
+    """A file.
+
+    Args:
+        path: The file.
+        delete: Whether to delete it once it was sent, or could not be.
+    """
+
+    __slots__ = ("_delete", "path")
+
+    def __init__(self, path: str, delete: bool = False) -> None:
+        self.path = path
+        self._delete = delete
+
+    def answer(self, base: Answer, head: Optional[RequestHead]) -> Answer:
+        """Return an answer with as much of the file as the request asks for; see ``Content``.
+
+        Raises:
+            FileNotFoundError: there is no regular file of that name.
+            OSError: it cannot be opened.
+            ValueError: no file can have such a name.
+        """
+        try:
+            return open_file(self.path, base, head, self._delete)
+        except OSError:
+            self.discard()
+            raise
+
+    def read(self) -> bytes:
+        """Return all of the file."""
+        with open(self.path, "rb") as file:
+            return file.read()
+
+    def size(self) -> int:
+        """Return how many bytes the file has."""
+        return os.path.getsize(self.path)
+
+    def discard(self) -> None:
+        """Delete the file if that was asked for."""
+        if self._delete:
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass
+
+
+def open_file(
+    path: str, base: Answer, head: Optional[RequestHead] = None, delete: bool = False
+) -> Answer:
+    """Return an answer with a file: a small one read, a larger one open.
+
+    Args:
+        path: The file.
+        base: The status and the fields of the answer.
+        head: The head of the request; None: all of the file is wanted.
+        delete: Whether to delete it once it was sent.
+
+    Raises:
+        FileNotFoundError: there is no regular file of that name.
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, _OPEN_FLAGS)
+    try:
+        details = os.fstat(descriptor)
+        if not stat.S_ISREG(details.st_mode):
+            raise FileNotFoundError(f"{path} is not a file")
+        size, data = details.st_size, None
+        if size <= _SMALL_FILE and not delete:
+            data = os.read(descriptor, size) if size else b""
+            size = len(data)  # It may have become shorter.
+        etag = f'"{details.st_mtime_ns:x}-{size:x}"'
+        selection = select(base, head, size, etag, details.st_mtime)
+        status, fields, pieces = selection
+        body: Union[bytes, FileBody]
+        if data is None:
+            body = FileBody(descriptor, spans(pieces), path if delete else "")
+            descriptor = -1
+        else:
+            body = cut(data, pieces)
+        return base._replace(status=status, fields=fields, body=body, length=None)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
