@@ -49,6 +49,8 @@ urlHandler = default_server.urlHandler
 apiFunction = default_server.apiFunction
 registerAPIFunction = default_server.registerAPIFunction
 registerStaticFilesDirectory = default_server.registerStaticFilesDirectory
+registerArchiveFile = default_server.registerArchiveFile
+registerOpdefPath = default_server.registerOpdefPath
 insertHandlerForPort = default_server.insertHandlerForPort
 findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
@@ -103,6 +105,8 @@ __all__ = [
     "port",
     "redirect",
     "registerAPIFunction",
+    "registerArchiveFile",
+    "registerOpdefPath",
     "registerStaticFilesDirectory",
     "requestShutdown",
     "run",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
 
 from .enums import Verbosity
 from .errors import OperationFailed
@@ -20,22 +19,18 @@ from .net.pool import Pool
 from .net.stream import Producers
 from .ports import OpenPort, RunPorts, open_ports
 from .protocol.multipart import FormLimits
+from .registration import Registrations
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
-from .web.api import API, APIFunction
-from .web.application import API_PATH, Application
-from .web.handlers import URLHandler, check_plain
+from .web.application import Application
+from .web.handlers import URLHandler
 from .web.log import Console
 from .web.request import Site
-from .web.routing import Kind, Route, Router, port_keys
-from .web.static import StaticDirectory
+from .web.routing import port_keys
 
 logger = logging.getLogger("hwebserver.server")
 
 if TYPE_CHECKING:
     from .reloader import Reloader
-
-Ports = Iterable[Union[int, str]]
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 #: How often a waiting main thread wakes, in seconds: Windows delivers Ctrl+C only then, and on
 #: other systems a signal that comes just before the wait begins does not end it.
@@ -69,7 +64,7 @@ class RecordedRun(NamedTuple):
     arguments: dict[str, Any]
 
 
-class Server:
+class Server(Registrations):
     """A web server: what it answers, and its life.
 
     Args:
@@ -80,9 +75,8 @@ class Server:
     recording: ClassVar[Optional[list[RecordedRun]]] = None
 
     def __init__(self, name: str = "") -> None:
+        super().__init__()
         self._name = name
-        self._router = Router()
-        self._api = API()
         self._settings = Settings()
         self._starting = threading.Lock()
         self._pool: Optional[Pool] = None
@@ -96,64 +90,7 @@ class Server:
         """Return the name of the server."""
         return self._name
 
-    # --- registration ---
-
-    def urlHandler(
-        self,
-        path: str,
-        is_prefix: bool = False,
-        ports: Ports = (),
-        *,
-        methods: Optional[Iterable[str]] = None,
-    ) -> Callable[[Function], Function]:
-        """Return a decorator that has a function answer a path.
-
-        Args:
-            path: The path. ``{name}`` stands for a segment, ``{name:int}`` for one of digits, and
-                ``{name:path}``, at the end, for all that is left; the values are passed as keyword
-                arguments.
-            is_prefix: Whether every path below is answered, too.
-            ports: Numbers and names of ports; none: the main port; -1: every port.
-            methods: The methods that reach the function; None: all of them.
-
-        Returns:
-            The decorator; it returns the function itself.
-
-        Raises:
-            OperationFailed: the path, a port or a method cannot be.
-        """
-        keys = port_keys(ports)
-        kind = Kind.PREFIX if is_prefix else Kind.EXACT
-
-        def register(function: Function) -> Function:
-            check_plain(function)
-            self._router.add(Route(path, function, methods=methods, ports=keys, kind=kind))
-            return function
-
-        return register
-
-    def insertHandlerForPort(self, handler: URLHandler, port_name: Union[int, str] = "") -> None:
-        """Register a handler object.
-
-        Args:
-            handler: The handler.
-            port_name: The port it answers on.
-
-        Raises:
-            OperationFailed: it is no handler, or its path or methods cannot be.
-        """
-        if not isinstance(handler, URLHandler):
-            raise OperationFailed(f"a handler is a URLHandler, not {handler!r}")
-        check_plain(handler.handle)
-        self._router.add(
-            Route(
-                handler.path(),
-                handler.handle,
-                methods=handler.methods(),
-                ports=port_keys([port_name]),
-                kind=Kind.PREFIX if handler.allowsPartial() else Kind.EXACT,
-            )
-        )
+    # --- settings and what was registered ---
 
     def findHandlerForPort(self, path: str, port_name: Union[int, str] = "") -> Optional[Any]:
         """Return what would answer a path: a handler object or a function, None if nothing would.
@@ -172,95 +109,6 @@ class Server:
             owner = getattr(target, "__self__", target)
             return owner if isinstance(owner, URLHandler) else target
         return None
-
-    def apiFunction(
-        self,
-        namespace: Any = None,
-        return_binary: bool = False,
-        arg_types: Optional[Mapping[str, Callable[[Any], Any]]] = None,
-        ports: Ports = (),
-        *,
-        json_default: Optional[Callable[[Any], Any]] = None,
-    ) -> Any:
-        """Return a decorator that lets clients call a function by POST to ``/api``.
-
-        Args:
-            namespace: Clients call ``namespace.function_name``; None: ``function_name``.
-            return_binary: Whether the result is sent as it is, not as JSON.
-            arg_types: Argument name to type; arguments that are text are converted.
-            ports: Numbers and names of ports; none: the main port; -1: every port.
-            json_default: Makes JSON of what is none, as for ``json.dumps``.
-
-        Returns:
-            The decorator; it returns the function itself, whose first argument is the request.
-        """
-        if callable(namespace):  # @apiFunction without parentheses
-            self.registerAPIFunction(namespace)
-            return namespace
-
-        def register(function: Function) -> Function:
-            self.registerAPIFunction(
-                function, namespace, return_binary, arg_types, ports, json_default=json_default
-            )
-            return function
-
-        return register
-
-    def registerAPIFunction(
-        self,
-        function: Callable[..., Any],
-        namespace: Optional[str] = None,
-        return_binary: bool = False,
-        arg_types: Optional[Mapping[str, Callable[[Any], Any]]] = None,
-        ports: Ports = (),
-        *,
-        json_default: Optional[Callable[[Any], Any]] = None,
-    ) -> None:
-        """Let clients call a function; the plain form of ``apiFunction``.
-
-        Raises:
-            OperationFailed: it is no function with a name, or a port cannot be.
-        """
-        check_plain(function)
-        own_name = getattr(function, "__name__", None)
-        if not own_name:
-            raise OperationFailed(f"{function!r} has no name to call it by")
-        name = f"{namespace}.{own_name}" if namespace else own_name
-        keys = port_keys(ports)
-        self._api.add(
-            APIFunction(
-                name,
-                function,
-                keys,
-                return_binary=return_binary,
-                arg_types=arg_types,
-                json_default=json_default,
-            )
-        )
-        self._router.add(Route(API_PATH, self._api.handle, methods=["POST"], ports=keys))
-
-    def registerStaticFilesDirectory(
-        self,
-        directory: str,
-        url_prefix: str = "/static",
-        port: Union[int, str] = -1,
-        *,
-        listing: bool = False,
-    ) -> None:
-        """Serve the files of a directory.
-
-        Args:
-            directory: Where they are; it may come to be later.
-            url_prefix: The path that stands for the directory.
-            port: The port; -1: the main port.
-            listing: Whether a directory without an index page is listed.
-
-        Raises:
-            OperationFailed: the port cannot be.
-        """
-        source = StaticDirectory(os.fspath(directory), listing)
-        keys = port_keys([] if port == -1 else [port])
-        self._router.add(Route(url_prefix, source, methods=["GET"], ports=keys, kind=Kind.FILES))
 
     def setSettingsForPort(
         self, settings: Mapping[str, Any], port_name: Union[int, str] = ""
@@ -411,6 +259,7 @@ class Server:
                 fields=values["MAX_FORM_FIELDS_SIZE"],
             ),
             values["COMPRESS_MIN_SIZE"],
+            values["MAX_ARCHIVE_FILE_SIZE"],
         )
         application = Application(self._router, site)
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))

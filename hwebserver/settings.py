@@ -100,6 +100,8 @@ _TABLE = (
            "Bytes of a part of a form that is no file (else 413).", 0),
     Option("MAX_FORM_FIELDS_SIZE", int, 16 * _MB - 1,
            "Bytes of all parts of a form that are no files (else 413).", 0),
+    Option("MAX_ARCHIVE_FILE_SIZE", int, 1 << 30,
+           "Bytes of the largest file that is served from an archive, unpacked.", 0),
     Option("MAX_EVENT_STREAMS", int, 256,
            "Most event streams from plain iterators at once (else 503).", 0),
     Option("COMPRESS_MIN_SIZE", int, 1024,

@@ -29,7 +29,9 @@ MAY_IMPORT = {
     "hosts": LEAVES,
     "reloader": LEAVES,
     "ports": LEAVES | {"protocol", "exchange", "net"},
-    "server": LEAVES | {"protocol", "exchange", "net", "web", "ports", "hosts", "reloader"},
+    "registration": LEAVES | {"web"},
+    "server": LEAVES
+    | {"protocol", "exchange", "net", "web", "ports", "hosts", "registration", "reloader"},
     "webapiclient": LEAVES,
 }
 OUTSIDE = {"cli", "testing", "webapiclient", "__main__"}

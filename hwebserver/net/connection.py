@@ -24,7 +24,7 @@ from .byhand import HandChannel
 from .clock import http_date
 from .delivery import Delivery, Progress
 from .endpoint import AGAIN, CLOSE, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
-from .transport import Transport
+from .transport import BULK_SIZE, Transport
 
 #: Bytes of a refused body that are read and dropped to save the connection.
 _DRAIN_LIMIT = 65536
@@ -221,7 +221,7 @@ class Connection:
         return self._take_body(now)
 
     def _receive_body(self, now: float) -> Wants:
-        data = self.transport.receive()
+        data = self.transport.receive(BULK_SIZE)
         if data is None:
             return READ
         if not data:

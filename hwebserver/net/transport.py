@@ -7,7 +7,11 @@ import selectors
 import socket
 from typing import Optional, Union
 
-_RECEIVE_SIZE = 65536
+#: Bytes of one read where anything may come.
+RECEIVE_SIZE = 65536
+
+#: Bytes of one read where a large body comes: each read has a price of its own.
+BULK_SIZE = 262144
 
 #: Most bytes of a file that one call hands to the system: other connections want their turn.
 _FILE_TURN = 1 << 20
@@ -39,10 +43,14 @@ class Transport:
         """Return the descriptor, -1 when closed: a transport can be put into a selector."""
         return self._socket.fileno()
 
-    def receive(self) -> Optional[bytes]:
-        """Return what has arrived, ``b""`` at the end (a reset is one), None when nothing has."""
+    def receive(self, most: int = RECEIVE_SIZE) -> Optional[bytes]:
+        """Return what has arrived, ``b""`` at the end (a reset is one), None when nothing has.
+
+        Args:
+            most: Most bytes to return.
+        """
         try:
-            return self._socket.recv(_RECEIVE_SIZE)
+            return self._socket.recv(most)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
@@ -81,7 +89,7 @@ class Transport:
     def _send_read(self, descriptor: int, offset: int, count: int) -> int:
         """Do what sendfile does where it is missing (Windows)."""
         os.lseek(descriptor, offset, os.SEEK_SET)
-        data = os.read(descriptor, min(count, _RECEIVE_SIZE))
+        data = os.read(descriptor, min(count, RECEIVE_SIZE))
         return self._socket.send(data) if data else 0
 
     def wait_writable(self, seconds: float) -> bool:

@@ -30,7 +30,7 @@ _SMALL_FILE = 65536
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
-#: A FIFO would block the open, and a device may do anything; see ``FileContent``.
+#: A FIFO would block the open, and a device may do anything; see ``open_regular``.
 _OPEN_FLAGS |= getattr(os, "O_NONBLOCK", 0)
 
 #: Fields that describe a representation, and so have no place in an answer without it.
@@ -83,7 +83,12 @@ class Selection(NamedTuple):
 
 
 def select(
-    base: Answer, head: Optional[RequestHead], size: int, etag: str, modified: float
+    base: Answer,
+    head: Optional[RequestHead],
+    size: int,
+    etag: str,
+    modified: float,
+    ascending: bool = False,
 ) -> Selection:
     """Decide what a request gets of a representation.
 
@@ -93,6 +98,7 @@ def select(
         size: Bytes of the representation.
         etag: Its entity tag.
         modified: When it was last modified, in seconds since the epoch.
+        ascending: Whether several ranges are sent in the order that they have in it.
     """
     whole = ByteRange(0, size)
     if head is None or base.status != 200 or head.method not in ("GET", "HEAD"):
@@ -110,7 +116,8 @@ def select(
     if verdict.status == 200:
         return Selection(200, fields, (whole,))
     if verdict.status == 206:
-        return _partial(fields, verdict.ranges, size)
+        ranges = sorted(verdict.ranges) if ascending else verdict.ranges
+        return _partial(fields, ranges, size)
     # RFC 9110 15.4.5: what a cache is to know stays.
     fields = tuple(line for line in fields if line[0].lower() not in _REPRESENTATION)
     if verdict.status == 416:
@@ -228,6 +235,25 @@ class FileContent:
                 pass
 
 
+def open_regular(path: str) -> tuple[int, os.stat_result]:
+    """Open a file, and return its descriptor and what the system says of it.
+
+    Raises:
+        FileNotFoundError: there is no regular file of that name.
+        OSError: it cannot be opened.
+        ValueError: no file can have such a name.
+    """
+    descriptor = os.open(path, _OPEN_FLAGS)
+    try:
+        details = os.fstat(descriptor)
+        if not stat.S_ISREG(details.st_mode):
+            raise FileNotFoundError(f"{path} is not a file")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, details
+
+
 def open_file(
     path: str, base: Answer, head: Optional[RequestHead] = None, delete: bool = False
 ) -> Answer:
@@ -243,11 +269,8 @@ def open_file(
         FileNotFoundError: there is no regular file of that name.
         OSError: it cannot be opened.
     """
-    descriptor = os.open(path, _OPEN_FLAGS)
+    descriptor, details = open_regular(path)
     try:
-        details = os.fstat(descriptor)
-        if not stat.S_ISREG(details.st_mode):
-            raise FileNotFoundError(f"{path} is not a file")
         size, data = details.st_size, None
         if size <= _SMALL_FILE and not delete:
             data = os.read(descriptor, size) if size else b""

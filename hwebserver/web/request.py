@@ -28,6 +28,7 @@ class Site(NamedTuple):
         in_memory: Bytes of a body, or of a file in a form, kept in memory.
         form_limits: What a form with files may cost.
         compress_from: Bytes of a body from which it is compressed; None: never.
+        max_archive_file_size: Bytes of the largest file that is served from an archive.
     """
 
     debug: bool
@@ -36,6 +37,7 @@ class Site(NamedTuple):
     in_memory: int
     form_limits: FormLimits
     compress_from: Optional[int]
+    max_archive_file_size: int
 
 
 class HeaderDict(dict[str, str]):
@@ -355,6 +357,11 @@ class Request:
         self._channel.write(data.encode("utf-8") if isinstance(data, str) else bytes(data))
 
     # --- for the package ---
+
+    @property
+    def site(self) -> Site:
+        """What all requests of the server share."""
+        return self._site
 
     @property
     def started(self) -> bool:

@@ -351,3 +351,17 @@ def redirect(request: Request, path: str, permanent: bool = False) -> Response:
     location = quote(request.absoluteURI(path), safe="/:?#[]@!$&'()*+,;=%~|")
     response.setHeader("Location", location)
     return response
+
+
+def with_slash(request: Request) -> Optional[Response]:
+    """Return a redirection to the path of a folder, None if the request has it already.
+
+    The path of a folder ends in a slash, since links in its page are relative.
+
+    Args:
+        request: The request for a folder.
+    """
+    asked, mark, query = request.pathWithQueryString().partition("?")
+    if asked.endswith("/"):
+        return None
+    return redirect(request, f"{asked}/{mark}{query}", permanent=True)

@@ -20,7 +20,7 @@ from .log import has_listener
 from .mime import guess_type
 from .pages import html_page
 from .request import Request
-from .response import Response, redirect
+from .response import Response, with_slash
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -152,10 +152,9 @@ class StaticDirectory:
 
     def _directory_response(self, request: Request, path: str) -> Optional[Response]:
         """Answer for a directory, under a path that ends in a slash: links in it are relative."""
-        own = request.pathWithQueryString()
-        asked, mark, query = own.partition("?")
-        if not asked.endswith("/"):
-            return redirect(request, f"{asked}/{mark}{query}", permanent=True)
+        away = with_slash(request)
+        if away is not None:
+            return away
         index = self._index(path)
         if index is not None:
             return self._file_response(request, index)

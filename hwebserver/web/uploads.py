@@ -18,7 +18,7 @@ from ..protocol.multipart import PART_END, FormLimits, FormParser, Part
 
 #: Bytes of an upload that wait in memory for the rest of it. What turns out to be small enough to
 #: be kept there is read back, so a large upload never takes more memory than this.
-_WAITING = 1 << 19
+_WAITING = 1 << 17
 
 #: The uploads of one request may together take this many times the memory of a single one.
 _SHARE = 4
@@ -335,6 +335,8 @@ class FormUpload:
         self.fields: list[tuple[str, str]] = []
         self.files: list[tuple[str, UploadedFile]] = []
         self.size = 0
+        # A megabyte of modules: the first form pays for them, not the first large file.
+        import tempfile  # noqa: F401
 
     def write(self, data: bytes) -> None:
         """Take some bytes of the body.

@@ -1,0 +1,202 @@
+"""What a server answers: handlers, API functions, files; registered at any time, by any thread."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Optional, TypeVar, Union
+
+from .errors import OperationFailed
+from .web.api import API, APIFunction
+from .web.application import API_PATH
+from .web.archive import Archive
+from .web.handlers import URLHandler, check_plain
+from .web.opdef import OpdefSections
+from .web.routing import Kind, Route, Router, port_keys
+from .web.static import StaticDirectory
+
+Ports = Iterable[Union[int, str]]
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Registrations:
+    """All that was registered with one server."""
+
+    def __init__(self) -> None:
+        self._router = Router()
+        self._api = API()
+
+    def urlHandler(
+        self,
+        path: str,
+        is_prefix: bool = False,
+        ports: Ports = (),
+        *,
+        methods: Optional[Iterable[str]] = None,
+    ) -> Callable[[Function], Function]:
+        """Return a decorator that has a function answer a path.
+
+        Args:
+            path: The path. ``{name}`` stands for a segment, ``{name:int}`` for one of digits, and
+                ``{name:path}``, at the end, for all that is left; the values are passed as keyword
+                arguments.
+            is_prefix: Whether every path below is answered, too.
+            ports: Numbers and names of ports; none: the main port; -1: every port.
+            methods: The methods that reach the function; None: all of them.
+
+        Returns:
+            The decorator; it returns the function itself.
+
+        Raises:
+            OperationFailed: the path, a port or a method cannot be.
+        """
+        keys = port_keys(ports)
+        kind = Kind.PREFIX if is_prefix else Kind.EXACT
+
+        def register(function: Function) -> Function:
+            check_plain(function)
+            self._router.add(Route(path, function, methods=methods, ports=keys, kind=kind))
+            return function
+
+        return register
+
+    def insertHandlerForPort(self, handler: URLHandler, port_name: Union[int, str] = "") -> None:
+        """Register a handler object.
+
+        Args:
+            handler: The handler.
+            port_name: The port it answers on.
+
+        Raises:
+            OperationFailed: it is no handler, or its path or methods cannot be.
+        """
+        if not isinstance(handler, URLHandler):
+            raise OperationFailed(f"a handler is a URLHandler, not {handler!r}")
+        check_plain(handler.handle)
+        self._router.add(
+            Route(
+                handler.path(),
+                handler.handle,
+                methods=handler.methods(),
+                ports=port_keys([port_name]),
+                kind=Kind.PREFIX if handler.allowsPartial() else Kind.EXACT,
+            )
+        )
+
+    def apiFunction(
+        self,
+        namespace: Any = None,
+        return_binary: bool = False,
+        arg_types: Optional[Mapping[str, Callable[[Any], Any]]] = None,
+        ports: Ports = (),
+        *,
+        json_default: Optional[Callable[[Any], Any]] = None,
+    ) -> Any:
+        """Return a decorator that lets clients call a function by POST to ``/api``.
+
+        Args:
+            namespace: Clients call ``namespace.function_name``; None: ``function_name``.
+            return_binary: Whether the result is sent as it is, not as JSON.
+            arg_types: Argument name to type; arguments that are text are converted.
+            ports: Numbers and names of ports; none: the main port; -1: every port.
+            json_default: Makes JSON of what is none, as for ``json.dumps``.
+
+        Returns:
+            The decorator; it returns the function itself, whose first argument is the request.
+        """
+        if callable(namespace):  # @apiFunction without parentheses
+            self.registerAPIFunction(namespace)
+            return namespace
+
+        def register(function: Function) -> Function:
+            self.registerAPIFunction(
+                function, namespace, return_binary, arg_types, ports, json_default=json_default
+            )
+            return function
+
+        return register
+
+    def registerAPIFunction(
+        self,
+        function: Callable[..., Any],
+        namespace: Optional[str] = None,
+        return_binary: bool = False,
+        arg_types: Optional[Mapping[str, Callable[[Any], Any]]] = None,
+        ports: Ports = (),
+        *,
+        json_default: Optional[Callable[[Any], Any]] = None,
+    ) -> None:
+        """Let clients call a function; the plain form of ``apiFunction``.
+
+        Raises:
+            OperationFailed: it is no function with a name, or a port cannot be.
+        """
+        check_plain(function)
+        own_name = getattr(function, "__name__", None)
+        if not own_name:
+            raise OperationFailed(f"{function!r} has no name to call it by")
+        name = f"{namespace}.{own_name}" if namespace else own_name
+        keys = port_keys(ports)
+        self._api.add(
+            APIFunction(
+                name,
+                function,
+                keys,
+                return_binary=return_binary,
+                arg_types=arg_types,
+                json_default=json_default,
+            )
+        )
+        self._router.add(Route(API_PATH, self._api.handle, methods=["POST"], ports=keys))
+
+    def registerStaticFilesDirectory(
+        self,
+        directory: str,
+        url_prefix: str = "/static",
+        port: Union[int, str] = -1,
+        *,
+        listing: bool = False,
+    ) -> None:
+        """Serve the files of a directory.
+
+        Args:
+            directory: Where they are; it may come to be later.
+            url_prefix: The path that stands for the directory.
+            port: The port; -1: the main port.
+            listing: Whether a directory without an index page is listed.
+
+        Raises:
+            OperationFailed: the port cannot be.
+        """
+        self._add_files(url_prefix, StaticDirectory(os.fspath(directory), listing), port)
+
+    def registerArchiveFile(
+        self, archive_file: str, url_prefix: str, port: Union[int, str] = -1
+    ) -> None:
+        """Serve the files in a zip archive, as if it were a directory.
+
+        Args:
+            archive_file: The archive; it may come to be later, and may change.
+            url_prefix: The path that stands for the archive.
+            port: The port; -1: the main port.
+
+        Raises:
+            OperationFailed: the port cannot be.
+        """
+        self._add_files(url_prefix, Archive(os.fspath(archive_file)), port)
+
+    def registerOpdefPath(self, prefix: str = "/opdef", port: Union[int, str] = -1) -> None:
+        """Serve the sections of node types' definitions: ``/opdef/obj/geo?Help``.
+
+        Args:
+            prefix: The path that stands for all node types.
+            port: The port; -1: the main port.
+
+        Raises:
+            OperationFailed: this process is no Houdini, or the port cannot be.
+        """
+        self._add_files(prefix, OpdefSections(), port)
+
+    def _add_files(self, prefix: str, source: Any, port: Union[int, str]) -> None:
+        keys = port_keys([] if port == -1 else [port])
+        self._router.add(Route(prefix, source, methods=["GET"], ports=keys, kind=Kind.FILES))
