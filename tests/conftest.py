@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 
@@ -16,6 +17,16 @@ import hwebserver
 def server() -> hwebserver.Server:
     """A server of the test's own, not running."""
     return hwebserver.Server("test")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_temporary_file_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """See that all tests together leave no temporary file of ours behind."""
+    folder = tmp_path_factory.mktemp("temporary")
+    tempfile.tempdir = str(folder)
+    yield
+    tempfile.tempdir = None
+    assert [name for name in os.listdir(folder) if name.startswith("hwebserver")] == []
 
 
 @pytest.fixture(autouse=True)

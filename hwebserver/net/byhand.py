@@ -18,7 +18,7 @@ logger = logging.getLogger("hwebserver.app")
 
 
 class HandChannel:
-    """What ``exchange.Channel`` promises, for one response.
+    """What ``exchange.Channel`` promises, for the responses of one connection.
 
     Args:
         transport: The connection.
@@ -26,10 +26,10 @@ class HandChannel:
         patience: Seconds in which the client may take nothing.
 
     Attributes:
-        sent: Bytes of the body that were sent.
+        sent: Bytes of the last body that were sent.
     """
 
-    __slots__ = ("_framing", "_patience", "_total", "_transport", "_write_head", "sent")
+    __slots__ = ("_framing", "_lost", "_patience", "_total", "_transport", "_write_head", "sent")
 
     def __init__(
         self,
@@ -41,12 +41,15 @@ class HandChannel:
         self._write_head = write_head
         self._patience = patience
         self._framing: Optional[Framing] = None
+        self._lost = False  # some bytes were not sent, so none may follow them
         self._total = 0  # bytes that the handler has handed over
         self.sent = 0
 
     def start(self, answer: Answer) -> None:
         """Send a head; see ``exchange.Channel``."""
         head, self._framing = self._write_head(answer, True)
+        self._total = self.sent = 0
+        self._lost = False
         self._send(head)
 
     def write(self, data: bytes) -> None:
@@ -69,7 +72,7 @@ class HandChannel:
     def end(self) -> Optional[bytes]:
         """Return what ends the body; None: it is not complete, and the connection must close."""
         framing, self._framing = self._framing, None
-        if framing is None:
+        if framing is None or self._lost:
             return None
         if framing.has_body and framing.length not in (None, self._total):
             logger.error("a handler sent %s bytes of a body of %s", self._total, framing.length)
@@ -79,10 +82,14 @@ class HandChannel:
     def _send(self, data: Union[bytes, memoryview]) -> None:
         left = memoryview(data)
         while left:
+            if self._lost:
+                raise ConnectionAbortedError("the client has left")
             try:
                 count = self._transport.send(left)
             except OSError as error:
+                self._lost = True
                 raise ConnectionAbortedError("the client has left") from error
             left = left[count:]
             if not count and not self._transport.wait_writable(self._patience):
+                self._lost = True
                 raise ConnectionAbortedError("the client takes no more of the response")

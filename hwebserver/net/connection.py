@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Optional
+from typing import Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest
 from ..exchange import Answer, ConnectionInfo, Exchange, FileBody, Pace, StreamBody
@@ -70,6 +70,7 @@ class Connection:
         "_began",
         "_body_received",
         "_body_started",
+        "_channel",
         "_close",
         "_delivery",
         "_endpoint",
@@ -80,6 +81,7 @@ class Connection:
         "_left",
         "_linger_end",
         "_reader",
+        "_sent",
         "_status",
         "_step",
         "deadline",
@@ -104,10 +106,11 @@ class Connection:
         self._kept = False  # waits between two requests
         self._close = False
         self._left = False  # the client has, in the middle of a stream
-        self._delivery = Delivery(transport)
+        self._delivery: Optional[Delivery] = None  # of a response that did not go out at once
+        self._channel: Optional[HandChannel] = None
         self._body_received = 0
         self._body_started = self._began = self._linger_end = 0.0
-        self._status = 0
+        self._status = self._sent = 0
 
     @property
     def idle(self) -> bool:
@@ -132,16 +135,16 @@ class Connection:
 
     def resume(self, now: float) -> Wants:
         """Go on after ``AGAIN``, or since what makes a stream has made something."""
-        if self._delivery.streams:
+        if self._streams:
             return WORK if self._left else self._send_on(now)
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
 
     def expire(self, now: float) -> Wants:
         """Go on, since the deadline has passed."""
         if self._step == self._await_pieces:
-            self._delivery.beat()
+            self._open_delivery().beat()
             return self._send_on(now)
-        if self._delivery.streams:
+        if self._streams:
             return self._forsake()
         if self._step == self._receive_body:
             return self.refuse(IncompleteRequest(408, "The body came too slowly."), now)
@@ -203,18 +206,19 @@ class Connection:
             self._close = head.expects_continue or too_much
             return self._refused(exchange)
         if head.expects_continue and self._reader.empty:
-            self._delivery.put(CONTINUE)
+            self._open_delivery().put(CONTINUE)
             self.deadline = now + self._endpoint.timeouts.send
         return self._invite_body(now)
 
     def _invite_body(self, now: float) -> Wants:
         """Send what is left of 100 (Continue), if that was asked for; then take the body."""
-        progress = self._delivery.advance()
-        if progress is Progress.BLOCKED:
-            self._step = self._invite_body
-            return WRITE
-        if progress is Progress.GONE:
-            return CLOSE
+        if self._delivery is not None:
+            progress = self._delivery.advance()
+            if progress is Progress.BLOCKED:
+                self._step = self._invite_body
+                return WRITE
+            if progress is Progress.GONE:
+                return CLOSE
         self._body_started = now
         self._body_received = 0
         self._step = self._receive_body
@@ -284,7 +288,9 @@ class Connection:
         if self._step == self._receive_discarded:
             return self._linger()
         delivery = self._delivery
-        if delivery.live or (delivery.endless and now >= self._endpoint.streams_end):
+        if delivery is not None and (
+            delivery.live or (delivery.endless and now >= self._endpoint.streams_end)
+        ):
             return self._forsake()
         return self.interest or READ
 
@@ -295,31 +301,45 @@ class Connection:
         exchange = self._exchange
         if exchange is None:
             return CLOSE
-        if self._delivery.streams:
-            return self._work_on_stream(exchange)
-        channel = HandChannel(self.transport, self._write_head, self._endpoint.timeouts.send)
+        if self._delivery is not None and self._delivery.streams:
+            return self._work_on_stream(self._delivery, exchange)
+        channel = self._channel
+        if channel is None:
+            patience = self._endpoint.timeouts.send
+            channel = self._channel = HandChannel(self.transport, self._write_head, patience)
         answer = exchange.respond(channel)
         if answer is not None:
             return self._send(answer, exchange)
         rest = channel.end()
-        self._delivery.count(channel.sent)
+        self._sent = channel.sent
         return CLOSE if rest is None else self._send_bytes(rest)
 
-    def _work_on_stream(self, exchange: Exchange) -> Wants:
-        delivery, endpoint = self._delivery, self._endpoint
+    @property
+    def _streams(self) -> bool:
+        """Whether something still makes the body of a response."""
+        return self._delivery is not None and self._delivery.streams
+
+    def _open_delivery(self) -> Delivery:
+        if self._delivery is None:
+            self._delivery = Delivery(self.transport)
+        return self._delivery
+
+    def _work_on_stream(self, delivery: Delivery, exchange: Exchange) -> Wants:
+        endpoint = self._endpoint
         if endpoint.draining and delivery.endless and time.monotonic() >= endpoint.streams_end:
             self._left = True
         if self._left:
             delivery.forsake()
             return CLOSE
         if delivery.error is None:
-            return self._follow(delivery.pull(), exchange)
-        return self._fail(delivery.error, exchange)
+            return self._follow(delivery, delivery.pull(), exchange)
+        return self._fail(delivery, exchange)
 
-    def _fail(self, error: BaseException, exchange: Exchange) -> Wants:
+    def _fail(self, delivery: Delivery, exchange: Exchange) -> Wants:
         """Answer for a body that could not be made, or leave it unfinished for all to see."""
-        answer, started = exchange.failed(error), self._delivery.started
-        self._delivery.withdraw()
+        answer = exchange.failed(delivery.error or RuntimeError("the body could not be made"))
+        started = delivery.started
+        delivery.withdraw()
         if started:
             _drop(answer)
             return CLOSE
@@ -341,31 +361,42 @@ class Connection:
             _drop(answer)
             return self._send_bytes(head)
         if isinstance(body, bytes):
-            self._delivery.count(len(body))
+            self._sent = len(body)
             if framing.chunked:
                 body = chunk(body) + LAST_CHUNK
             if len(body) <= _JOIN_LIMIT:
                 return self._send_bytes(head + body)
-            self._delivery.put(head, body)
-            return self._begin_sending()
+            return self._put(head, body)
+        delivery = self._open_delivery()
         if isinstance(body, FileBody):
-            self._delivery.put_file(head, body, framing)
+            delivery.put_file(head, body, framing)
             return self._begin_sending()
-        return self._begin_stream(head, framing, body, exchange)
+        return self._begin_stream(delivery, head, framing, body, exchange)
+
+    def _put(self, *pieces: Union[bytes, memoryview]) -> Wants:
+        """Send what is more than the system takes at once."""
+        delivery = self._open_delivery()
+        delivery.count(self._sent)
+        self._sent = 0
+        delivery.put(*pieces)
+        return self._begin_sending()
 
     def _begin_stream(
-        self, head: bytes, framing: Framing, body: StreamBody, exchange: Exchange
+        self,
+        delivery: Delivery,
+        head: bytes,
+        framing: Framing,
+        body: StreamBody,
+        exchange: Exchange,
     ) -> Wants:
         endpoint = self._endpoint
         try:
-            self._delivery.begin(
-                head, framing, body, endpoint.producers, lambda: endpoint.tell(self)
-            )
+            delivery.begin(head, framing, body, endpoint.producers, lambda: endpoint.tell(self))
         except HTTPError as error:
             return self._send(exchange.failed(error), exchange)
         if body.live or body.asynchronous:
             return AGAIN  # The polling thread waits for what comes.
-        return self._follow(self._delivery.pull(), exchange)
+        return self._follow(delivery, delivery.pull(), exchange)
 
     def _write_head(self, answer: Answer, by_hand: bool = False) -> tuple[bytes, Framing]:
         status, fields, body, length, chunked, close = answer
@@ -397,8 +428,7 @@ class Connection:
             return CLOSE
         if count == len(data):
             return self._finish(time.monotonic())
-        self._delivery.put(memoryview(data)[count:])
-        return self._begin_sending()
+        return self._put(memoryview(data)[count:])
 
     def _begin_sending(self) -> Wants:
         now = time.monotonic()
@@ -407,40 +437,41 @@ class Connection:
 
     def _send_on(self, now: float) -> Wants:
         """Send on; every byte that the client takes gives it a new deadline."""
-        progress = self._delivery.advance()
+        delivery = self._open_delivery()
+        progress = delivery.advance()
         if progress is Progress.DONE:
             return self._finish(now)
         if progress in (Progress.PULL, Progress.FAILED):
             return WORK
         if progress is Progress.EMPTY:
-            return self._await(now)
-        return self._block(progress, now)
+            return self._await(delivery, now)
+        return self._block(delivery, progress, now)
 
-    def _follow(self, progress: Progress, exchange: Exchange) -> Wants:
+    def _follow(self, delivery: Delivery, progress: Progress, exchange: Exchange) -> Wants:
         """Do what follows when a worker has made a part of a stream."""
         if progress is Progress.DONE:
             return self._finish(time.monotonic())
         if progress is Progress.PULL:
             return AGAIN
         if progress is Progress.FAILED:
-            return self._fail(self._delivery.error or RuntimeError(), exchange)
+            return self._fail(delivery, exchange)
         if progress is Progress.GONE:
-            self._delivery.forsake()
+            delivery.forsake()
             return CLOSE
-        return self._block(progress, time.monotonic())
+        return self._block(delivery, progress, time.monotonic())
 
-    def _block(self, progress: Progress, now: float) -> Wants:
+    def _block(self, delivery: Delivery, progress: Progress, now: float) -> Wants:
         if progress is Progress.GONE:
             return self._forsake()
-        if self._delivery.moved or self._step != self._send_on:
+        if delivery.moved or self._step != self._send_on:
             self.deadline = now + self._endpoint.timeouts.send
         self._step = self._send_on
         return WRITE
 
-    def _await(self, now: float) -> Wants:
+    def _await(self, delivery: Delivery, now: float) -> Wants:
         """Wait for what makes the body, and look whether the client stays."""
         self._step = self._await_pieces
-        pause = self._delivery.pause
+        pause = delivery.pause
         self.deadline = now + pause if pause else NEVER
         return READ if self._reader.size <= _AHEAD_LIMIT else PARK
 
@@ -454,7 +485,7 @@ class Connection:
 
     def _forsake(self) -> Wants:
         """End with a client that has left; what makes a stream is told so where handlers run."""
-        if not self._delivery.streams:
+        if not self._streams:
             return CLOSE
         self._left = True
         self._step = _closed
@@ -491,16 +522,19 @@ class Connection:
     def _release(self, now: float) -> None:
         """Let go of what belongs to the exchange that is over."""
         exchange, self._exchange = self._exchange, None
-        status, self._status = self._status, 0
-        sent = self._delivery.sent
+        status, sent, self._status, self._sent = self._status, self._sent, 0, 0
+        delivery, self._delivery = self._delivery, None
         try:
-            self._delivery.clear()
+            if delivery is not None:
+                sent += delivery.sent
+                delivery.clear()
         finally:
             if exchange is not None:
                 exchange.finish(status, sent, now - self._began)
 
     def close(self) -> None:
         """Close the socket and let go of everything; a second call does nothing."""
-        self._step = _closed  # a bound method would keep the connection alive through itself
+        # Bound methods would keep the connection alive through itself.
+        self._step, self._channel = _closed, None
         self.transport.close()
         self._release(time.monotonic())

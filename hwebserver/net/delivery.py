@@ -166,26 +166,35 @@ class Delivery:
     def advance(self) -> Progress:
         """Send on, from what is there: steps of the polling thread."""
         self.moved = False
+        until = time.monotonic() + _TURN
         while True:
             progress = self._flush()
             if progress is not Progress.DONE or self._stream is None:
                 return progress
-            feed = self._feed
-            if feed is None:
+            if self._feed is None:
                 return Progress.PULL
-            data = feed.take()
-            if data is None:
-                self.error = feed.error
-                if self.error is not None or not self._end():
-                    return Progress.FAILED
-            elif not data:
-                return Progress.EMPTY
-            elif not self._carry(data):
-                return Progress.FAILED
+            progress = self._take(self._feed)
+            if progress is not Progress.DONE:
+                return progress
+            if time.monotonic() >= until:
+                # Others have their turn; the socket tells at once whether it takes more.
+                return Progress.BLOCKED
+
+    def _take(self, feed: Feed) -> Progress:
+        """Append what a producer has made."""
+        data = feed.take()
+        if data is None:
+            self.error = feed.take_error()
+            failed = self.error is not None or not self._end()
+        elif data:
+            failed = not self._carry(data)
+        else:
+            return Progress.EMPTY
+        return Progress.FAILED if failed else Progress.DONE
 
     def pull(self) -> Progress:
         """Have the body made and send it, until the client is slow or the turn is over."""
-        self.moved = False
+        # ``moved`` stays as it is: what ``advance`` sent just before counts.
         stream = self._stream
         until = time.monotonic() + _TURN
         while stream is not None:
@@ -254,11 +263,11 @@ class Delivery:
             stream.leave()
 
     def withdraw(self) -> None:
-        """Forget a stream of which nothing was sent, since something else is sent instead."""
+        """Forget a stream that failed; unless a part of it was sent, something else is sent."""
+        self._body_size = self.sent if self.started else 0
         self._close_stream()
         self._head = b""
         self._outbox.clear()
-        self._body_size = 0
 
     def _close_stream(self) -> None:
         stream, self._stream = self._stream, None

@@ -12,17 +12,24 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from typing import Optional, Protocol
+from typing import TYPE_CHECKING, Optional, Protocol
 
 from ..errors import HTTPError
 from ..exchange import AsyncSource, Source, StreamBody
 from .loop import LoopThread, Task
 
+if TYPE_CHECKING:
+    import asyncio
+
 logger = logging.getLogger("hwebserver.app")
 
 #: Bytes that wait in a feed before its producer does, beside the piece that went over.
 FEED_SIZE = 65536
+
+#: The longest that one coroutine keeps the loop while it never waits, in seconds.
+_TURN = 0.002
 
 #: How often a thread that is waited for is looked at, in seconds.
 _JOIN_TURN = 0.005
@@ -47,24 +54,25 @@ class Feed:
         tell: Called when something has come for a connection that waits.
 
     Attributes:
-        error: What ended the producer, other than its end.
         cancelled: Whether nobody wants any more.
     """
 
     def __init__(self, tell: Callable[[], None]) -> None:
         self.producer: Optional[Producer] = None
-        self.error: Optional[BaseException] = None
         self.cancelled = False
         self._tell = tell
         self._lock = threading.Lock()
         self._pieces: list[bytes] = []
         self._size = 0
+        self._error: Optional[BaseException] = None
         self._ended = False
         self._awaited = False
 
     def put(self, piece: bytes) -> bool:
         """Append a piece; return whether there is room for another."""
         with self._lock:
+            if self.cancelled:
+                return True
             self._pieces.append(piece)
             self._size += len(piece)
             room = self._size < FEED_SIZE
@@ -74,11 +82,18 @@ class Feed:
         return room
 
     def end(self, error: Optional[BaseException]) -> None:
-        """Say that nothing more comes."""
+        """Say that nothing more comes.
+
+        Args:
+            error: What ended the producer, other than its end.
+        """
         with self._lock:
-            self.error = error
             self._ended = True
+            unheard = error if self.cancelled else None
+            if not self.cancelled:
+                self._error = error
             awaited, self._awaited = self._awaited, False
+        _log_unheard(unheard)
         if awaited:
             self._tell()
 
@@ -96,6 +111,12 @@ class Feed:
             self.producer.go_on()
         return data
 
+    def take_error(self) -> Optional[BaseException]:
+        """Return what ended the producer, once: it is the caller's to log from here on."""
+        with self._lock:
+            error, self._error = self._error, None
+            return error
+
     def cancel(self) -> None:
         """Want no more; a second call does nothing."""
         with self._lock:
@@ -103,8 +124,17 @@ class Feed:
             self.cancelled = True
             self._awaited = False
             self._pieces.clear()
-        if not ended and self.producer is not None:
-            self.producer.leave_off()
+            unheard, self._error = self._error, None
+        producer, self.producer = self.producer, None  # each holds the other
+        _log_unheard(unheard)
+        if not ended and producer is not None:
+            producer.leave_off()
+
+
+def _log_unheard(error: Optional[BaseException]) -> None:
+    """Log what ended a producer when there is no response left to fail with it."""
+    if error is not None:
+        logger.error("what made a response failed when the client had left", exc_info=error)
 
 
 class _ThreadProducer:
@@ -132,7 +162,7 @@ class _ThreadProducer:
             error = raised
         try:
             self._source.close()
-        except Exception:
+        except BaseException:  # The connection waits for the end, whatever happens.
             logger.exception("what made a response failed when it was closed")
         self.handling = False
         self._feed.end(error)
@@ -169,26 +199,39 @@ class _LoopProducer:
     async def _run(self) -> None:
         import asyncio
 
+        # All but GeneratorExit, which says that the loop is no more. A SystemExit that came through
+        # would end the loop, and all that others have on it.
+        raised_here = (Exception, asyncio.CancelledError, SystemExit, KeyboardInterrupt)
         room = asyncio.Event()
         self._wake = room.set
         error: Optional[BaseException] = None
         try:
-            while True:
-                piece = await self._source.read()
-                if piece is None:
-                    break
-                if not self._feed.put(piece):
-                    await room.wait()
-                    room.clear()
-        except asyncio.CancelledError as cancelled:
-            error = cancelled
-        except Exception as raised:
-            error = raised
+            await self._read(room)
+        except raised_here as raised:
+            cancelled = self._feed.cancelled and isinstance(raised, asyncio.CancelledError)
+            error = None if cancelled else raised
         try:
             await self._source.close()
-        except Exception:
+        except raised_here:
             logger.exception("what made a response failed when it was closed")
         self._feed.end(error)
+
+    async def _read(self, room: asyncio.Event) -> None:
+        import asyncio
+
+        feed = self._feed
+        until = time.monotonic() + _TURN
+        # A source may take no notice of the cancellation: what it makes then is not wanted.
+        while not feed.cancelled:
+            piece = await self._source.read()
+            if piece is None:
+                return
+            if not feed.put(piece):
+                await room.wait()
+                room.clear()
+            elif time.monotonic() >= until:
+                await asyncio.sleep(0)
+                until = time.monotonic() + _TURN
 
 
 class Producers:
@@ -206,6 +249,7 @@ class Producers:
         self._name = name
         self._lock = threading.Lock()
         self._threads: list[_ThreadProducer] = []
+        self._full = False  # streams are refused, and the log says so already
 
     @property
     def alive(self) -> bool:
@@ -232,6 +276,7 @@ class Producers:
                 feed.producer = self._start_thread(body.source, feed)
         except RuntimeError as error:
             body.close()
+            body.leave()  # What waits for events would go on for nobody.
             raise HTTPError(503, f"This response cannot be sent now: {error}.") from error
         return feed
 
@@ -239,7 +284,11 @@ class Producers:
         with self._lock:
             self._threads = [one for one in self._threads if one.thread.is_alive()]
             if len(self._threads) >= self._most:
+                if not self._full:
+                    logger.warning("there are %d event streams, the most allowed", self._most)
+                self._full = True
                 raise RuntimeError(f"{self._most} event streams are open")
+            self._full = False
             producer = _ThreadProducer(source, feed, f"{self._name}-stream-{id(feed):x}")
             feed.producer = producer
             producer.thread.start()

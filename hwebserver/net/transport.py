@@ -14,7 +14,7 @@ RECEIVE_SIZE = 65536
 BULK_SIZE = 262144
 
 #: Most bytes of a file that one call hands to the system: other connections want their turn.
-_FILE_TURN = 1 << 20
+_FILE_TURN = 1 << 21
 
 #: Tells Linux that more follows, so that a head and the file behind it share a packet.
 _MORE = getattr(socket, "MSG_MORE", 0)

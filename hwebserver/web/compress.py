@@ -66,8 +66,10 @@ def compressible(answer: Answer, least: Optional[int], asked: Optional[bool]) ->
         asked: What the handler says; None: nothing, so its type and size decide.
     """
     body = answer.body
+    if asked is False or least is None:
+        return False
     if isinstance(body, bytes):
-        if asked is False or least is None or len(body) < (1 if asked else least):
+        if len(body) < (1 if asked else least):
             return False
     elif not isinstance(body, StreamBody) or body.live or not asked:
         return False

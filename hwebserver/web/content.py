@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional, Protocol, Union
 
 from ..exchange import Answer, FileBody, FilePiece, Span
@@ -37,6 +37,10 @@ _OPEN_FLAGS |= getattr(os, "O_NONBLOCK", 0)
 _REPRESENTATION = frozenset(
     ("content-type", "content-encoding", "content-language", "content-disposition")
 )
+
+#: Fields that let caches keep an answer: to know of a failed condition helps nobody else (RFC 9111
+#: 3), and a 416 must not be what a later request for all of it gets.
+_FRESHNESS = frozenset(("cache-control", "expires"))
 
 _MESSAGES = {
     412: b"The resource is not in the state that the request asks for.\n",
@@ -103,36 +107,37 @@ def select(
     whole = ByteRange(0, size)
     if head is None or base.status != 200 or head.method not in ("GET", "HEAD"):
         return Selection(base.status, base.fields, (whole,))
-    fields = base.fields
-    etag = _own(fields, "etag") or etag
-    own_date = _own(fields, "last-modified")
-    seconds: Optional[int] = int(modified)
-    if own_date:
-        seconds = parse_http_date(own_date)
+    own = {name.lower(): value for name, value in base.fields}
+    etag = own.get("etag") or etag
+    seconds: Optional[int] = int(modified // 1)
+    if "last-modified" in own:
+        seconds = parse_http_date(own["last-modified"])
     elif modified > time.time():
         seconds = None  # RFC 9110 8.8.2.1: nothing was modified after the answer was made.
-    fields = (*fields, *_validators(fields, etag, seconds), ("Accept-Ranges", "bytes"))
+    fields = (*base.fields, *_further(own, etag, seconds))
     verdict = evaluate(head.method, head.fields, size, etag, seconds)
     if verdict.status == 200:
         return Selection(200, fields, (whole,))
     if verdict.status == 206:
         ranges = sorted(verdict.ranges) if ascending else verdict.ranges
-        return _partial(fields, ranges, size)
-    # RFC 9110 15.4.5: what a cache is to know stays.
-    fields = tuple(line for line in fields if line[0].lower() not in _REPRESENTATION)
-    if verdict.status == 416:
+        return _partial(fields, ranges, size, own.get("content-type", ""))
+    return _without(verdict.status, fields, size)
+
+
+def _without(status: int, fields: tuple[Line, ...], size: int) -> Selection:
+    """Select nothing: the client has it already, or does not get it."""
+    if status == 304:
+        # RFC 9110 15.4.5: what a cache is to know stays.
+        return Selection(status, _leave_out(fields, _REPRESENTATION), ())
+    fields = _leave_out(fields, _REPRESENTATION | _FRESHNESS)
+    if status == 416:
         fields = (*fields, ("Content-Range", content_range(None, size)))
-    message = _MESSAGES.get(verdict.status, b"")
-    if message:
-        fields = (*fields, ("Content-Type", "text/plain; charset=utf-8"))
-    return Selection(verdict.status, fields, (message,))
+    fields = (*fields, ("Content-Type", "text/plain; charset=utf-8"))
+    return Selection(status, fields, (_MESSAGES[status],))
 
 
-def _own(fields: tuple[Line, ...], wanted: str) -> str:
-    for name, value in fields:
-        if name.lower() == wanted:
-            return value
-    return ""
+def _leave_out(fields: tuple[Line, ...], names: frozenset[str]) -> tuple[Line, ...]:
+    return tuple(line for line in fields if line[0].lower() not in names)
 
 
 #: The dates of files that were served lately; writing one takes longer than finding it.
@@ -148,29 +153,34 @@ def _date(seconds: int) -> str:
     return text
 
 
-def _validators(fields: tuple[Line, ...], etag: str, seconds: Optional[int]) -> list[Line]:
-    lines = [] if _own(fields, "etag") else [("ETag", etag)]
-    if seconds is not None and not _own(fields, "last-modified"):
+def _further(own: Mapping[str, str], etag: str, seconds: Optional[int]) -> list[Line]:
+    """Return the fields that tell of validators and ranges, but for those that are there."""
+    lines = [] if "etag" in own else [("ETag", etag)]
+    if seconds is not None and "last-modified" not in own:
         try:
             lines.append(("Last-Modified", _date(seconds)))
         except ValueError:
             pass  # A time that HTTP cannot write.
+    if "accept-ranges" not in own:
+        lines.append(("Accept-Ranges", "bytes"))
     return lines
 
 
-def _partial(fields: tuple[Line, ...], ranges: Sequence[ByteRange], size: int) -> Selection:
+def _partial(
+    fields: tuple[Line, ...], ranges: Sequence[ByteRange], size: int, kind: str
+) -> Selection:
     """Select ranges: one as it is, several as multipart/byteranges (RFC 9110 15.3.7)."""
     if len(ranges) == 1:
         line = ("Content-Range", content_range(ranges[0], size))
         return Selection(206, (*fields, line), ranges)
     boundary = os.urandom(15).hex()
-    heads, end = multipart_ranges(ranges, size, _own(fields, "content-type"), boundary)
+    heads, end = multipart_ranges(ranges, size, kind, boundary)
     pieces: list[Union[bytes, ByteRange]] = []
     for part_head, piece in zip(heads, ranges):
         pieces += (part_head, piece)
-    others = tuple(line for line in fields if line[0].lower() != "content-type")
-    kind = ("Content-Type", f"multipart/byteranges; boundary={boundary}")
-    return Selection(206, (*others, kind), (*pieces, end))
+    others = _leave_out(fields, frozenset(("content-type",)))
+    line = ("Content-Type", f"multipart/byteranges; boundary={boundary}")
+    return Selection(206, (*others, line), (*pieces, end))
 
 
 def cut(data: bytes, pieces: Sequence[Union[bytes, ByteRange]]) -> bytes:
@@ -273,18 +283,38 @@ def open_file(
     try:
         size, data = details.st_size, None
         if size <= _SMALL_FILE and not delete:
-            data = os.read(descriptor, size) if size else b""
+            data = _read(descriptor, size)
             size = len(data)  # It may have become shorter.
-        etag = f'"{details.st_mtime_ns:x}-{size:x}"'
-        selection = select(base, head, size, etag, details.st_mtime)
-        status, fields, pieces = selection
+        # The seconds are whole, for a float may round them up.
+        seconds = details.st_mtime_ns // 1_000_000_000
+        status, fields, pieces = select(base, head, size, _entity_tag(details, size), seconds)
         body: Union[bytes, FileBody]
         if data is None:
             body = FileBody(descriptor, spans(pieces), path if delete else "")
             descriptor = -1
         else:
             body = cut(data, pieces)
-        return base._replace(status=status, fields=fields, body=body, length=None)
+        return Answer(status, fields, body, None, base.chunked, base.close)
     finally:
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _entity_tag(details: os.stat_result, size: int) -> str:
+    """Return the entity tag of a file.
+
+    The time of the last change (on Windows, of the creation) tells files apart that were unpacked
+    with one and the same time of modification, as package managers do.
+    """
+    return f'"{details.st_mtime_ns:x}-{details.st_ctime_ns:x}-{size:x}"'
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """Read a file from its beginning, as far as it goes; a network may give it in pieces."""
+    data = os.read(descriptor, size)
+    while len(data) < size:
+        more = os.read(descriptor, size - len(data))
+        if not more:
+            break
+        data += more
+    return data

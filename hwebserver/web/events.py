@@ -10,6 +10,9 @@ from ..protocol.events import HEARTBEAT, encode_event
 from .pieces import AsyncPieces, Pieces
 from .response import Response
 
+#: What can be iterated, and is one event.
+_EVENTS = (str, bytes, bytearray, memoryview, dict)
+
 
 def eventStreamResponse(
     events: Any,
@@ -32,15 +35,18 @@ def eventStreamResponse(
         retry: Milliseconds after which the browser connects again; None: it decides.
         heartbeat: Seconds of silence after which a comment is sent, so that nobody on the way takes
             the connection for dead; 0: never.
-        on_close: Called once when the client has left before the end of the events, so that a
-            generator that waits for one can be woken.
+        on_close: Called once when the client has left before the end of the events, or gets none
+            since there are too many streams, so that a generator that waits for one can be woken.
 
     Raises:
-        TypeError: ``events`` is nothing that can be iterated.
+        TypeError: ``events`` is nothing that can be iterated, or is itself an event.
+        ValueError: ``heartbeat`` or ``retry`` is negative.
     """
     asynchronous = hasattr(events, "__aiter__")
-    if not asynchronous and (isinstance(events, (str, bytes)) or not hasattr(events, "__iter__")):
+    if not asynchronous and (isinstance(events, _EVENTS) or not hasattr(events, "__iter__")):
         raise TypeError(f"events come from an iterator, not from {type(events).__name__}")
+    if not heartbeat >= 0:
+        raise ValueError(f"the heartbeat of an event stream is {heartbeat}, not at least 0")
     source: Any = (AsyncPieces if asynchronous else Pieces)(events, encode_event)
     opening = b"" if retry is None else encode_event({"retry": retry})
     response = Response(b"", 200, "text/event-stream")

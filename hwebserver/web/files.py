@@ -12,6 +12,11 @@ from .mime import guess_type
 from .pages import error_page
 from .response import Response
 
+#: Characters of a name that is saved, and of the ending in it that is kept: no common file system
+#: takes a longer name, and clients refuse long header fields.
+_LONGEST_NAME = 255
+_LONGEST_ENDING = 32
+
 
 def _without_request(function: Callable[..., Response]) -> Callable[..., Response]:
     """Let old programs pass the request first, as an old example of the vendor does."""
@@ -53,10 +58,15 @@ def content_disposition(file_name: str) -> str:
     """Return the field value that has a browser save a response under a name (RFC 6266 4).
 
     Names outside ASCII go as RFC 8187 says, beside a plain form for old clients; path separators
-    and control characters become underscores.
+    and control characters become underscores. So do percent signs in the plain form, which some
+    clients would decode (RFC 6266 D). What is too long for a file system is cut in front of its
+    ending.
     """
     name = "".join("_" if c in '/\\"' or ord(c) < 32 or ord(c) == 127 else c for c in file_name)
-    plain = name.encode("ascii", "replace").decode("ascii").replace("?", "_")
+    stem, ending = os.path.splitext(name)
+    ending = ending[:_LONGEST_ENDING]
+    name = stem[: _LONGEST_NAME - len(ending)] + ending
+    plain = name.encode("ascii", "replace").decode("ascii").replace("?", "_").replace("%", "_")
     value = f'attachment; filename="{plain}"'
     if plain != name:
         value += "; filename*=UTF-8''" + quote(name, safe="", errors="replace")

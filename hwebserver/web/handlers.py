@@ -101,7 +101,8 @@ def as_response(result: Any) -> Response:
     """Return a response for what a handler returned.
 
     Text is HTML, bytes are ``application/octet-stream``, dicts, lists, numbers and truth values
-    are JSON, and None is 204 (No Content).
+    are JSON, and None is 204 (No Content). An iterator, which is what a generator function returns,
+    is HTML that is sent piece by piece.
 
     Raises:
         UnsendableError: it is none of these, or JSON cannot hold it.
@@ -118,7 +119,9 @@ def as_response(result: Any) -> Response:
         from .jsontext import write_json
 
         return Response(write_json(result), 200, "application/json")
+    if hasattr(result, "__next__") or hasattr(result, "__anext__"):
+        return Response(result)
     raise UnsendableError(
-        f"a handler returns a Response, text, bytes, data for JSON or None, not "
+        f"a handler returns a Response, text, bytes, data for JSON, an iterator or None, not "
         f"{type(result).__name__}"
     )

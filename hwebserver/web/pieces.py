@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
-from typing import Any, Optional, Protocol
+from typing import Any, Optional, Protocol, cast
 
 from ..exchange import AsyncSource, Source
 
@@ -61,22 +61,38 @@ class Pieces:
     def read(self) -> Optional[bytes]:
         """Return the next piece; see ``exchange.Source``."""
         if self._iterator is None:
-            # A file also yields lines, which may be of any length.
-            is_file = hasattr(self._data, "read")
-            self._iterator = _blocks(self._data) if is_file else iter(self._data)
-        for piece in self._iterator:
+            self._iterator = _iterate(self._data)
+        while True:
+            try:
+                piece = next(self._iterator)
+            except StopIteration:
+                return None
             encoded = self._encode(piece)
             if encoded:
                 return encoded
-        return None
 
     def close(self) -> None:
-        """Close the data, if it can be closed."""
+        """Close the data, if it can be closed; a second call does nothing."""
         iterator, self._iterator = self._iterator, None
-        for one in (iterator, self._data):
-            close = getattr(one, "close", None)
-            if close is not None:
-                close()
+        data, self._data = self._data, ()
+        try:
+            if iterator is not None and iterator is not data:
+                _close(iterator)
+        finally:
+            _close(data)
+
+
+def _iterate(data: Any) -> Iterator[Any]:
+    # A file also yields lines, which may be of any length.
+    if hasattr(data, "read"):
+        return _blocks(data)
+    return iter(data) if hasattr(data, "__iter__") else cast(Iterator[Any], data)
+
+
+def _close(one: Any) -> None:
+    close = getattr(one, "close", None)
+    if close is not None:
+        close()
 
 
 def _blocks(file: Any) -> Iterator[Any]:
@@ -105,17 +121,32 @@ class AsyncPieces:
         """Return the next piece; see ``exchange.AsyncSource``."""
         if self._iterator is None:
             self._iterator = self._data.__aiter__()
-        async for piece in self._iterator:
+        while True:
+            try:
+                piece = await self._iterator.__anext__()
+            except StopAsyncIteration:
+                return None
             encoded = self._encode(piece)
             if encoded:
                 return encoded
-        return None
 
     async def close(self) -> None:
-        """Close the data, if it can be closed."""
-        close = getattr(self._data, "aclose", None)
-        if close is not None:
-            await close()
+        """Close the data, if it can be closed; a second call does nothing."""
+        iterator, self._iterator = self._iterator, None
+        data, self._data = self._data, ()
+        try:
+            if iterator is not None and iterator is not data:
+                await _aclose(iterator)
+        finally:
+            await _aclose(data)
+
+
+async def _aclose(one: Any) -> None:
+    close = getattr(one, "aclose", None) or getattr(one, "close", None)
+    if close is not None:
+        closed = close()
+        if hasattr(closed, "__await__"):
+            await closed
 
 
 class StreamEncoder(Protocol):

@@ -308,6 +308,8 @@ class Response:
             return self._content.answer(answer, head)
         if self._stream is not None:
             answer = answer._replace(body=self._take_stream(), length=self._length)
+        elif self._compress is None and len(self._body) < (compress_from or 0):
+            return answer  # as most are
         if head is not None and compressible(answer, compress_from, self._compress):
             return compress(answer, head.fields.get("accept-encoding"))
         return answer

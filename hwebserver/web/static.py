@@ -12,9 +12,11 @@ import logging
 import os
 import re
 import stat
+import time
 from collections.abc import Sequence
-from typing import Optional
+from typing import NamedTuple, Optional
 
+from ..errors import HTTPError
 from .compress import accepts_gzip
 from .log import has_listener
 from .mime import guess_type
@@ -29,6 +31,12 @@ INDEX = "index.html"
 #: Seconds by which a compressed sibling may be older than its file: some file systems count time
 #: in steps of two.
 _SIBLING_LAG = 2.0
+
+_GZIP = ".gz"
+
+#: Seconds for which it is remembered where a directory is, and most that are.
+_REMEMBERED = 1.0
+_MOST_DIRECTORIES = 1024
 
 #: Separators of any system, and what no file name should hold.
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -56,6 +64,95 @@ def is_file_name(segment: str, windows: bool = os.name == "nt") -> bool:
     return ":" not in segment and segment[-1] not in ". " and _DEVICE.match(segment) is None
 
 
+class Found(NamedTuple):
+    """What a path leads to.
+
+    Attributes:
+        path: Where it really is.
+        details: What the system says of it.
+    """
+
+    path: str
+    details: os.stat_result
+
+
+class Places:
+    """Where paths below a directory lead, and that it is inside.
+
+    What a path really leads to takes a look at each of its segments, for each may be a link; to
+    resolve it was the dearest part of sending a small file. Links may be turned while the server
+    runs, but not every millisecond: so where directories are is remembered, for a second at most,
+    and the last segment alone is looked at each time. When that is a link too, all of the path is
+    resolved.
+
+    Threads share it without a lock. What is remembered is replaced and never emptied, so a thread
+    that resolves meanwhile writes into the old table and not into its successor.
+
+    Args:
+        root: The directory.
+    """
+
+    __slots__ = ("_known", "_root", "_until")
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._known: dict[tuple[str, ...], str] = {}
+        self._until = 0.0
+
+    def find(self, segments: Sequence[str]) -> Optional[Found]:
+        """Return what is at a path; None: nothing is, or it leads outside.
+
+        Args:
+            segments: Of the path below the directory, all of them names of files.
+        """
+        if not segments:
+            return self._resolve(segments)
+        directory = self._directory(tuple(segments[:-1]))
+        if directory is None:
+            return None
+        path = directory + segments[-1]
+        try:
+            details = os.lstat(path)
+        except (OSError, ValueError):
+            if os.path.isdir(directory):
+                return None
+        else:
+            if not _is_link(details):
+                return Found(path, details)
+        return self._resolve(segments)
+
+    def _directory(self, segments: tuple[str, ...]) -> Optional[str]:
+        """Return where a directory really is, a separator behind it."""
+        now = time.monotonic()
+        if now >= self._until or len(self._known) >= _MOST_DIRECTORIES:
+            self._known = {}
+            self._until = now + _REMEMBERED
+        known = self._known
+        directory = known.get(segments)
+        if directory is None:
+            found = self._resolve(segments)
+            if found is None or not stat.S_ISDIR(found.details.st_mode):
+                return None
+            directory = known[segments] = os.path.join(found.path, "")
+        return directory
+
+    def _resolve(self, segments: Sequence[str]) -> Optional[Found]:
+        """Return what is at a path, from the beginning."""
+        try:
+            root = os.path.realpath(self._root)
+            real = os.path.realpath(os.path.join(self._root, *segments))
+            if real == root or real.startswith(os.path.join(root, "")):
+                return Found(real, os.stat(real))
+        except (OSError, ValueError):
+            pass  # It is not there, or the file system cannot have such a name.
+        return None
+
+
+def _is_link(details: os.stat_result) -> bool:
+    """Say whether something stands for another: a link, or a junction of Windows."""
+    return stat.S_ISLNK(details.st_mode) or bool(getattr(details, "st_reparse_tag", 0))
+
+
 class StaticDirectory:
     """A directory of files.
 
@@ -66,6 +163,7 @@ class StaticDirectory:
 
     def __init__(self, directory: str, listing: bool = False) -> None:
         self._directory = os.path.abspath(directory)
+        self._places = Places(self._directory)
         self._listing = listing
         self._missed = False
         self._say_if_missing()
@@ -77,72 +175,67 @@ class StaticDirectory:
             request: The request.
             rest: The segments of its path behind the prefix, decoded.
         """
-        path = self.find(rest)
-        if path is None:
+        found = self._look(rest)
+        if found is None:
             return None
-        if path.endswith(os.sep):
-            return self._directory_response(request, path)
-        return self._file_response(request, path)
+        if stat.S_ISDIR(found.details.st_mode):
+            return self._directory_response(request, rest, found.path)
+        return self._file_response(request, rest, found)
 
     def find(self, rest: Sequence[str]) -> Optional[str]:
-        """Return the file that a path names, a separator behind a directory; None: there is none.
+        """Return the file or the directory that a path names; None: there is none.
 
         A directory counts when it has an index page, or may be listed.
         """
+        found = self._look(rest)
+        if found is None:
+            return None
+        shown = self._listing or not stat.S_ISDIR(found.details.st_mode) or self._index(rest)
+        return found.path if shown else None
+
+    def _look(self, rest: Sequence[str]) -> Optional[Found]:
+        """Return the regular file or the directory that a path names."""
         if not all(map(is_file_name, rest)):
             return None
-        path = self._inside(os.path.join(self._directory, *rest))
-        if path is None:
+        found = self._places.find(rest)
+        if found is None:
             self._say_if_missing()
             return None
-        try:
-            mode = os.stat(path).st_mode
-        except OSError:
-            return None
-        if stat.S_ISREG(mode) and rest:  # a file in the place of the directory is none of it
-            return path
-        if stat.S_ISDIR(mode) and (self._listing or self._index(path) is not None):
-            return os.path.join(path, "")
-        return None
+        mode = found.details.st_mode
+        # A file in the place of the directory itself is none of it.
+        return found if stat.S_ISDIR(mode) or (stat.S_ISREG(mode) and rest) else None
 
-    def _inside(self, path: str) -> Optional[str]:
-        """Return where a path of the directory really leads, None when that is outside."""
-        try:
-            # Both are looked up each time: links may be turned while the server runs.
-            root, real = os.path.realpath(self._directory), os.path.realpath(path)
-        except (OSError, ValueError):
-            return None  # A name that the file system cannot have.
-        if real == root or real.startswith(os.path.join(root, "")):
-            return real if os.path.exists(real) else None
-        return None
-
-    def _index(self, directory: str) -> Optional[str]:
+    def _index(self, rest: Sequence[str]) -> Optional[Found]:
         """Return the index page of a directory."""
-        index = self._inside(os.path.join(directory, INDEX))
-        return index if index is not None and os.path.isfile(index) else None
+        return self._file([*rest, INDEX])
 
-    def _file_response(self, request: Request, path: str) -> Response:
+    def _file(self, segments: Sequence[str]) -> Optional[Found]:
+        found = self._places.find(segments)
+        return found if found is not None and stat.S_ISREG(found.details.st_mode) else None
+
+    def _file_response(self, request: Request, segments: Sequence[str], found: Found) -> Response:
         """Answer with a file, or with its compressed sibling for clients that accept it."""
-        sibling = self._sibling(path)
+        kind = guess_type(segments[-1])
+        sibling = self._sibling(segments, found)
         if sibling is None:
-            return Response(path, 200, guess_type(path), is_file_name=True)
+            return Response(found.path, 200, kind, True)
         accepted = accepts_gzip(request.headers().get("accept-encoding"))
-        response = Response(sibling if accepted else path, 200, guess_type(path), True)
+        response = Response(sibling.path if accepted else found.path, 200, kind, True)
+        # Said to all: a cache must not give the one to those who get the other.
         response.setHeader("Vary", "Accept-Encoding")
         if accepted:
             response.setHeader("Content-Encoding", "gzip")
         return response
 
-    def _sibling(self, path: str) -> Optional[str]:
+    def _sibling(self, segments: Sequence[str], found: Found) -> Optional[Found]:
         """Return the file beside another that holds the same compressed, if it is up to date."""
-        try:
-            compressed = os.stat(path + ".gz")
-            age = os.stat(path).st_mtime - compressed.st_mtime
-        except (OSError, ValueError):
+        # Most have none, and to ask for that alone costs the least.
+        if not os.access(os.sep.join((self._directory, *segments)) + _GZIP, os.F_OK):
             return None
-        if not stat.S_ISREG(compressed.st_mode) or age > _SIBLING_LAG:
+        sibling = self._file([*segments[:-1], segments[-1] + _GZIP])
+        if sibling is None or found.details.st_mtime - sibling.details.st_mtime > _SIBLING_LAG:
             return None
-        return self._inside(path + ".gz")
+        return sibling
 
     def _say_if_missing(self) -> None:
         # Said when somebody hears it: before the first run the console is not set up.
@@ -150,27 +243,52 @@ class StaticDirectory:
             self._missed = True
             logger.warning("the directory %s is not there (yet)", self._directory)
 
-    def _directory_response(self, request: Request, path: str) -> Optional[Response]:
+    def _directory_response(
+        self, request: Request, rest: Sequence[str], path: str
+    ) -> Optional[Response]:
         """Answer for a directory, under a path that ends in a slash: links in it are relative."""
+        index = self._index(rest)
+        if index is None and not self._listing:
+            return None
         away = with_slash(request)
         if away is not None:
             return away
-        index = self._index(path)
         if index is not None:
-            return self._file_response(request, index)
-        return _listing_page(request, path) if self._listing else None
+            return self._file_response(request, [*rest, INDEX], index)
+        return _listing_page(request, path)
 
 
-def _listing_page(request: Request, path: str) -> Response:
-    """Show the names in a directory."""
+def _listing_page(request: Request, path: str) -> Optional[Response]:
+    """Show the names in a directory; None: it has gone.
+
+    Raises:
+        HTTPError: 403, it cannot be read.
+    """
     from html import escape
     from urllib.parse import quote
 
-    with os.scandir(path) as entries:
-        names = sorted(entry.name + "/" * entry.is_dir() for entry in entries)
+    try:
+        with os.scandir(path) as entries:
+            names = sorted(entry.name + "/" * _is_directory(entry) for entry in entries)
+    except PermissionError as error:
+        raise HTTPError(403, "The directory cannot be read.") from error
+    except OSError:
+        return None
     title = f"Files in {escape(request.path())}"
     rows = "\n".join(
-        f'<li><a href="./{quote(name, errors="surrogatepass")}">{escape(name)}</a></li>'
+        f'<li><a href="./{quote(name, errors="surrogatepass")}">{escape(_printable(name))}</a></li>'
         for name in names
     )
     return html_page(title, f"<h1>{title}</h1>\n<ul>\n{rows}\n</ul>")
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # A link that leads in a circle, or to where we may not look.
+
+
+def _printable(name: str) -> str:
+    """Return a name without the bytes in it that are no text."""
+    return name.encode("utf-8", "replace").decode("utf-8")

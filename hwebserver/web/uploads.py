@@ -17,7 +17,8 @@ from ..errors import HTTPError
 from ..protocol.multipart import PART_END, FormLimits, FormParser, Part
 
 #: Bytes of an upload that wait in memory for the rest of it. What turns out to be small enough to
-#: be kept there is read back, so a large upload never takes more memory than this.
+#: be kept there is read back, so a large upload never takes more memory than this, unless the disk
+#: takes nothing: what need not go there can do without it.
 _WAITING = 1 << 17
 
 #: The uploads of one request may together take this many times the memory of a single one.
@@ -58,6 +59,12 @@ def _no_space(error: OSError) -> NoReturn:
     raise HTTPError(507, "The body of the request cannot be stored.") from error
 
 
+def _check_open(closed: bool) -> None:
+    """Say so where there is nothing to read any more: nothing at all would look like a file."""
+    if closed:
+        raise ValueError("the response has been sent, and what its client sent is gone with it")
+
+
 class BodyBuffer:
     """A body: in memory up to a bound, then in a temporary file that has no name.
 
@@ -68,12 +75,14 @@ class BodyBuffer:
         size: Bytes that have arrived.
     """
 
-    __slots__ = ("_file", "_in_memory", "_pieces", "size")
+    __slots__ = ("_closed", "_file", "_in_memory", "_pieces", "_reader", "size")
 
     def __init__(self, in_memory: int) -> None:
         self._in_memory = in_memory
         self._pieces: _Pieces = []
         self._file: Optional[IO[bytes]] = None
+        self._reader: Optional[IO[bytes]] = None
+        self._closed = False
         self.size = 0
 
     def write(self, data: bytes) -> None:
@@ -110,22 +119,46 @@ class BodyBuffer:
                 _no_space(error)
 
     def read(self) -> bytes:
-        """Return all of it."""
-        if self._file is not None:
-            self._file.seek(0)
-            return self._file.read()
-        return _join(self._pieces)
+        """Return all of it.
+
+        Raises:
+            ValueError: it is closed.
+        """
+        _check_open(self._closed)
+        if self._file is None:
+            return _join(self._pieces)
+        reader = self._open(self._file)
+        position = reader.tell()  # somebody may be reading it as a file
+        reader.seek(0)
+        data = reader.read()
+        reader.seek(position)
+        return data
 
     def open(self) -> IO[bytes]:
-        """Return all of it as a file, at its beginning."""
+        """Return all of it as a file, at its beginning.
+
+        Raises:
+            ValueError: it is closed.
+        """
         if self._file is None:
             return BytesIO(self.read())
-        self._file.seek(0)
-        return self._file
+        reader = self._open(self._file)
+        reader.seek(0)
+        return reader
+
+    def _open(self, file: IO[bytes]) -> IO[bytes]:
+        """Return the file for handlers: they may close it, and ask for it again."""
+        if self._reader is None or self._reader.closed:
+            file.flush()
+            self._reader = open(file.fileno(), "rb", closefd=False)  # noqa: SIM115
+        return self._reader
 
     def close(self) -> None:
-        """Let go of the memory and the file."""
+        """Let go of the memory and the file; a second call does nothing."""
+        self._closed = True
         self._pieces.clear()
+        if self._reader is not None:
+            self._reader.close()  # first: its descriptor may soon be another file's
         file, self._file = self._file, None
         if file is not None:
             try:
@@ -163,16 +196,19 @@ class UploadedFile:
     move it away from ``temporaryFilePath()`` or copy what ``read`` returns.
     """
 
-    def __init__(self, name: str, content_type: str) -> None:
+    def __init__(self, name: str, content_type: str, in_memory: int) -> None:
         self._name = name
         self._content_type = content_type
+        self._in_memory = in_memory  # most bytes that may be kept there
+        self._waiting = min(in_memory, _WAITING)  # most bytes that are before all have arrived
         self._size = 0
         self._pieces: _Pieces = []
-        self._position = 0  # of ``read``, while in memory
+        self._position = 0  # of ``read``
         self._descriptor = -1
         self._path = ""
         self._reader: Optional[IO[bytes]] = None
         self._finalizer: Optional[finalize[Any, UploadedFile]] = None
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<UploadedFile {self._name!r} of {self._size} bytes>"
@@ -201,34 +237,42 @@ class UploadedFile:
         """Have it in a temporary file, if it is not in one yet.
 
         Raises:
-            OSError: the disk does not take it.
+            OSError: the disk does not take it; it stays in memory.
+            ValueError: its response has been sent.
         """
-        if self._path:
-            return
-        position = self._position
-        self._spill()
-        self._end_writing()
-        if position:
-            self._file().seek(position)
+        _check_open(self._closed)
+        if not self._path:
+            self._spill()
+            self._end_writing()
 
     def read(self, max_size: int = -1) -> bytes:
         """Return the next bytes, empty at the end.
 
         Args:
             max_size: Most bytes to return; negative: all that are left.
+
+        Raises:
+            OSError: the temporary file has been moved away, or cannot be read.
+            ValueError: its response has been sent.
         """
+        _check_open(self._closed)
+        if self._position >= self._size:
+            return b""
         if self._path:
-            return self._file().read(max_size)
-        data = _join(self._pieces)
-        end = len(data) if max_size is None or max_size < 0 else self._position + max_size
-        piece = data[self._position : end]
+            piece = self._open().read(max_size)
+        else:
+            data = _join(self._pieces)
+            end = len(data) if max_size is None or max_size < 0 else self._position + max_size
+            piece = data[self._position : end]
         self._position += len(piece)
+        if self._position >= self._size:
+            self._end_reading()  # A form may have more files than a process may have open.
         return piece
 
     # --- for the package ---
 
     @property
-    def waiting(self) -> int:
+    def in_memory(self) -> int:
         """Bytes of it that are in memory."""
         return 0 if self._path else self._size
 
@@ -239,56 +283,67 @@ class UploadedFile:
             OSError: the disk does not take them.
         """
         self._size += len(data)
-        if self._descriptor >= 0:
-            _write_all(self._descriptor, data)
-            return
-        _append(self._pieces, data)
-        if self._size > _WAITING:
-            self._spill()
+        try:
+            if self._path:
+                _write_all(self._descriptor, data)
+                return
+            _append(self._pieces, data)
+            if self._size > self._waiting:
+                self._spill()
+        except OSError:
+            if self._size > self._in_memory:
+                raise
+            self._waiting = self._in_memory
+            if self._path:
+                self._read_back(self._size - len(data))
+                _append(self._pieces, data)
 
-    def end(self, in_memory: int) -> None:
+    def end(self) -> None:
         """Take note that all of it has arrived.
-
-        Args:
-            in_memory: Most bytes of it that may be kept in memory.
 
         Raises:
             OSError: the disk does not take it, or give it back.
         """
-        if self._path and self._size <= in_memory:
-            self._read_back()
-        elif not self._path and self._size > in_memory:
-            self._spill()
+        if self._path and self._size <= self._in_memory:
+            self._read_back(self._size)
         self._end_writing()
 
     def close(self) -> None:
         """Let go of the memory and delete the file; a second call does nothing."""
+        self._closed = True
         self._pieces.clear()
-        self._end_writing()
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.close()
-        if self._finalizer is not None:
-            self._finalizer()
+        self._delete_file()
 
     def _spill(self) -> None:
-        """Go on in a temporary file."""
+        """Go on in a temporary file, or stay as it was."""
         import tempfile
 
-        self._descriptor, self._path = tempfile.mkstemp(_ending(self._name), "hwebserver-")
+        self._descriptor, path = tempfile.mkstemp(_ending(self._name), "hwebserver-")
         # Deleted at the end of the process at the latest, whatever becomes of the handler.
-        self._finalizer = finalize(self, _delete, self._path, os.getpid())
-        for piece in self._pieces:
-            _write_all(self._descriptor, piece)
+        self._finalizer = finalize(self, _delete, path, os.getpid())
+        try:
+            for piece in self._pieces:
+                _write_all(self._descriptor, piece)
+        except BaseException:
+            self._delete_file()
+            raise
+        self._path = path
         self._pieces.clear()
 
-    def _read_back(self) -> None:
+    def _read_back(self, size: int) -> None:
         """Keep it in memory after all."""
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        with os.fdopen(self._descriptor, "rb") as file:
-            self._descriptor = -1
-            self._pieces = [file.read()]
+        with open(self._descriptor, "rb", closefd=False) as file:
+            self._pieces = [file.read(size)]
+        self._delete_file()
         self._path = ""
+
+    def _delete_file(self) -> None:
+        try:
+            self._end_writing()
+        except OSError:
+            pass  # What could not be written is not wanted.
+        self._end_reading()
         if self._finalizer is not None:
             self._finalizer()
 
@@ -297,10 +352,16 @@ class UploadedFile:
         if descriptor >= 0:
             os.close(descriptor)
 
-    def _file(self) -> IO[bytes]:
+    def _open(self) -> IO[bytes]:
         if self._reader is None:
             self._reader = open(self._path, "rb")  # noqa: SIM115
+            self._reader.seek(self._position)
         return self._reader
+
+    def _end_reading(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
 
 def _write_all(descriptor: int, data: Union[bytes, bytearray, memoryview]) -> None:
@@ -371,7 +432,8 @@ class FormUpload:
             self._current = []
             self.fields.append((part.name, ""))
         else:
-            self._current = UploadedFile(part.file_name, part.content_type)
+            most = min(self._in_memory, self._memory_left)
+            self._current = UploadedFile(part.file_name, part.content_type, most)
             self.files.append((part.name, self._current))
 
     def _end(self) -> None:
@@ -382,8 +444,8 @@ class FormUpload:
         elif not (current.name() or current.size()):
             self.files.pop()  # A file input in which no file was chosen.
         else:
-            current.end(min(self._in_memory, self._memory_left))
-            self._memory_left -= current.waiting
+            current.end()
+            self._memory_left -= current.in_memory
 
     def close(self) -> None:
         """Let go of the memory and delete the files."""
