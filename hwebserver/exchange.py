@@ -219,7 +219,13 @@ class Pace:
 
 
 class BodySink(Protocol):
-    """Where the body of a request goes as it arrives."""
+    """Where the body of a request goes as it arrives.
+
+    Attributes:
+        in_memory: Up to this size a body stays in memory; beyond, ``write`` may use a disk.
+    """
+
+    in_memory: int
 
     def write(self, data: bytes) -> None:
         """Take some bytes.

@@ -2,9 +2,10 @@
 
 A connection is a state machine that a thread pushes one step at a time. Each step says what it
 waits for next: ``READ`` or ``WRITE`` on its socket, ``PARK`` (nothing on the socket: something
-else will happen), ``WORK`` (a request is whole, a worker may run its handler), ``AGAIN`` (there is
-more to do, but it is others' turn) or ``CLOSE``. No step blocks, so a client that sends or receives
-slowly costs a selector entry and a deadline, and never a thread.
+else will happen), ``DISK`` (the next step reads or writes a file, and disks may be slow), ``WORK``
+(a request is whole, a worker may run its handler), ``AGAIN`` (there is more to do, but it is
+others' turn) or ``CLOSE``. No other step blocks, so a client that sends or receives slowly costs a
+selector entry and a deadline, and never a thread.
 
 Exactly one thread owns a connection at a time: the polling one, or the worker that runs its
 handler or reads what the handler returned for a body.
@@ -23,7 +24,7 @@ from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, chunk
 from .byhand import HandChannel
 from .clock import http_date
 from .delivery import Delivery, Progress
-from .endpoint import AGAIN, CLOSE, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
+from .endpoint import AGAIN, CLOSE, DISK, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
 from .transport import BULK_SIZE, Transport
 
 #: Bytes of a refused body that are read and dropped to save the connection.
@@ -137,6 +138,8 @@ class Connection:
         """Go on after ``AGAIN``, or since what makes a stream has made something."""
         if self._streams:
             return WORK if self._left else self._send_on(now)
+        if self._step == self._await_worker:
+            return WORK
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
 
     def expire(self, now: float) -> Wants:
@@ -234,6 +237,25 @@ class Connection:
         return self._take_body(now)
 
     def _take_body(self, now: float) -> Wants:
+        exchange = self._exchange
+        if exchange is None:
+            return CLOSE
+        stays = self._body_received + self._reader.size <= exchange.sink.in_memory
+        return self._store(now) if stays else DISK
+
+    def use_disk(self) -> Wants:
+        """Let a piece of the body go where it is kept, or a piece of a file to the client."""
+        now = time.monotonic()
+        if self._step == self._send_file:
+            return self._send_on(now)
+        wants = self._store(now)
+        if wants is WORK:
+            # Another thread may have taken the polling over meanwhile, and hands out the work.
+            self._step = self._await_worker
+            return AGAIN
+        return wants
+
+    def _store(self, now: float) -> Wants:
         try:
             piece = self._reader.take_body()
             if piece and self._exchange is not None:
@@ -250,6 +272,9 @@ class Connection:
             earned = self._body_received / timeouts.min_body_rate
             self.deadline = min(self.deadline, self._body_started + timeouts.body + earned)
         return READ
+
+    def _await_worker(self, now: float) -> Wants:
+        return WORK
 
     def _discard(self, now: float) -> Wants:
         """Drop the body of a request that was refused."""
@@ -463,10 +488,13 @@ class Connection:
     def _block(self, delivery: Delivery, progress: Progress, now: float) -> Wants:
         if progress is Progress.GONE:
             return self._forsake()
-        if delivery.moved or self._step != self._send_on:
+        if delivery.moved or self._step not in (self._send_on, self._send_file):
             self.deadline = now + self._endpoint.timeouts.send
-        self._step = self._send_on
+        self._step = self._send_file if delivery.has_file else self._send_on
         return WRITE
+
+    def _send_file(self, now: float) -> Wants:
+        return DISK
 
     def _await(self, delivery: Delivery, now: float) -> Wants:
         """Wait for what makes the body, and look whether the client stays."""

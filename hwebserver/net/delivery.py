@@ -29,7 +29,7 @@ class Progress(Enum):
     """How far a delivery has come."""
 
     DONE = 1  # all of it is with the system
-    BLOCKED = 2  # the client takes no more for now
+    BLOCKED = 2  # to be continued when the client takes more: it is slow, or the turn is over
     EMPTY = 3  # what makes the body has nothing yet
     PULL = 4  # a worker is to read on
     FAILED = 5  # the body cannot be made: ``error`` says why
@@ -80,6 +80,11 @@ class Delivery:
     def streams(self) -> bool:
         """Whether something still makes a body."""
         return self._stream is not None
+
+    @property
+    def has_file(self) -> bool:
+        """Whether a stretch of a file is to be sent."""
+        return self._outbox.has_file
 
     @property
     def endless(self) -> bool:
@@ -177,7 +182,7 @@ class Delivery:
             if progress is not Progress.DONE:
                 return progress
             if time.monotonic() >= until:
-                # Others have their turn; the socket tells at once whether it takes more.
+                # Others have their turn. A socket that takes more says so at once.
                 return Progress.BLOCKED
 
     def _take(self, feed: Feed) -> Progress:
@@ -210,7 +215,7 @@ class Delivery:
                 return progress
             if time.monotonic() >= until:
                 break
-        return Progress.PULL
+        return Progress.BLOCKED  # as in ``advance``
 
     def beat(self) -> None:
         """Send a heartbeat, if the stream has one."""

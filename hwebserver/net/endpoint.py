@@ -28,12 +28,13 @@ class Wants(Enum):
     READ = 1
     WRITE = 2
     PARK = 3
-    WORK = 4
-    AGAIN = 5
-    CLOSE = 6
+    DISK = 4
+    WORK = 5
+    AGAIN = 6
+    CLOSE = 7
 
 
-READ, WRITE, PARK, WORK, AGAIN, CLOSE = Wants
+READ, WRITE, PARK, DISK, WORK, AGAIN, CLOSE = Wants
 
 
 class Timeouts(NamedTuple):

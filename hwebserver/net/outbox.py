@@ -36,6 +36,11 @@ class Outbox:
         """Bytes that wait."""
         return sum(item.size if isinstance(item, Span) else len(item) for item in self._queue)
 
+    @property
+    def has_file(self) -> bool:
+        """Whether there is a file, open as long as it is not sent."""
+        return self._file is not None
+
     def put(self, data: Union[bytes, memoryview]) -> None:
         """Append bytes."""
         if data:

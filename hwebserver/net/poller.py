@@ -19,7 +19,7 @@ from typing import Any, Optional
 from ..errors import HTTPError
 from ..exchange import ConnectionInfo
 from .connection import Connection
-from .endpoint import AGAIN, CLOSE, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
+from .endpoint import AGAIN, CLOSE, DISK, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
 from .listener import Exhausted, Listener
 from .transport import Transport
 
@@ -36,9 +36,10 @@ _OVERFLOW = 64
 
 _EVENTS = {READ: selectors.EVENT_READ, WRITE: selectors.EVENT_WRITE}
 
-#: Runs the handler of a connection's request. Returns what the connection wants then, or None if
-#: the calling thread has nothing more to do with it; the second value is whether it still polls.
-Dispatch = Callable[[Connection], "tuple[Optional[Wants], bool]"]
+#: Does what may take its time: WORK (the handler of a connection's request) or DISK. Returns what
+#: the connection wants then, or None if the calling thread has nothing more to do with it; the
+#: second value is whether it still polls.
+Dispatch = Callable[[Connection, Wants], "tuple[Optional[Wants], bool]"]
 
 
 def close_safely(connection: Connection) -> None:
@@ -166,8 +167,8 @@ class Poller:
             wants = step(now)
             turns = _PIPELINE_TURN
             while True:
-                if wants is WORK:
-                    wants, polling = dispatch(connection)
+                if wants is WORK or wants is DISK:
+                    wants, polling = dispatch(connection, wants)
                     if not polling:
                         return False
                     if wants is None:

@@ -275,20 +275,32 @@ class Pool:
             logger.exception("the server stops because of an error in it")
             self._end()
 
-    def _dispatch(self, worker: _Worker, connection: Connection) -> tuple[Optional[Wants], bool]:
+    def _dispatch(
+        self, worker: _Worker, connection: Connection, wants: Wants
+    ) -> tuple[Optional[Wants], bool]:
         """Run the handler of a connection, or see that a worker does; see ``poller.Dispatch``."""
+        if wants is Wants.DISK:
+            return self._run(worker, connection, connection.use_disk, [connection])
         slow = connection.pace.slow and len(self._workers) > 1
         if self._jobs or self._busy >= self._max_handlers or slow:
             self._submit(connection)
             return None, True
-        self._running = run = [connection]
+        run = [connection]
+        self._running = run
         if self._busy >= self._max_handlers:
             return None, self._retract(worker, run, connection)
+        return self._run(worker, connection, connection.work, run)
+
+    def _run(
+        self, worker: _Worker, connection: Connection, job: Callable[[], Wants], run: _Run
+    ) -> tuple[Optional[Wants], bool]:
+        """Do a job on the polling thread, watched by the standby."""
+        self._running = run
         standby = self._standby
         if standby is not None and standby.asleep:
             self._rouse_standby()
         try:
-            wants = connection.work()
+            wants = job()
         except Exception:
             wants = _broken()
         try:

@@ -75,10 +75,10 @@ class BodyBuffer:
         size: Bytes that have arrived.
     """
 
-    __slots__ = ("_closed", "_file", "_in_memory", "_pieces", "_reader", "size")
+    __slots__ = ("_closed", "_file", "_pieces", "_reader", "in_memory", "size")
 
     def __init__(self, in_memory: int) -> None:
-        self._in_memory = in_memory
+        self.in_memory = in_memory
         self._pieces: _Pieces = []
         self._file: Optional[IO[bytes]] = None
         self._reader: Optional[IO[bytes]] = None
@@ -92,7 +92,7 @@ class BodyBuffer:
             HTTPError: 507, the disk does not take them.
         """
         self.size += len(data)
-        if self._file is None and self.size <= self._in_memory:
+        if self._file is None and self.size <= self.in_memory:
             _append(self._pieces, data)
             return
         try:
@@ -256,16 +256,16 @@ class UploadedFile:
             ValueError: its response has been sent.
         """
         _check_open(self._closed)
-        if self._position >= self._size:
+        left = self._size - self._position
+        count = left if max_size is None or max_size < 0 else min(max_size, left)
+        if not count:
             return b""
         if self._path:
-            piece = self._open().read(max_size)
+            piece = self._open().read(count)
         else:
-            data = _join(self._pieces)
-            end = len(data) if max_size is None or max_size < 0 else self._position + max_size
-            piece = data[self._position : end]
+            piece = _join(self._pieces)[self._position : self._position + count]
         self._position += len(piece)
-        if self._position >= self._size:
+        if count == left:
             self._end_reading()  # A form may have more files than a process may have open.
         return piece
 
@@ -386,12 +386,13 @@ class FormUpload:
         size: Bytes that have arrived.
     """
 
-    __slots__ = ("_current", "_in_memory", "_memory_left", "_parser", "fields", "files", "size")
+    __slots__ = ("_current", "_in_memory", "_memory_left", "_parser", "fields", "files", "in_memory", "size")
 
     def __init__(self, boundary: bytes, limits: FormLimits, in_memory: int) -> None:
         self._parser = FormParser(boundary, limits)
         self._in_memory = in_memory
         self._memory_left = in_memory * _SHARE
+        self.in_memory = min(in_memory, _WAITING)
         self._current: Union[UploadedFile, _Pieces] = []
         self.fields: list[tuple[str, str]] = []
         self.files: list[tuple[str, UploadedFile]] = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import tempfile
 import threading
 
 import pytest
@@ -19,6 +21,7 @@ from support import (
 )
 
 import hwebserver
+from hwebserver.net.transport import Transport
 
 REQUEST = b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -146,3 +149,62 @@ def test_a_shutdown_asked_for_as_soon_as_it_serves_is_heard(server):
     with running(server, port_callback=callback):
         assert asked.wait(PATIENCE)
         wait_until(lambda: not server.isRunning())
+
+
+@contextlib.contextmanager
+def held(monkeypatch, owner, name):
+    """Have a function wait for leave before it goes on; yields that, and whether it waits."""
+    leave, waits = threading.Event(), threading.Event()
+    own = getattr(owner, name)
+
+    def wait(*arguments, **options):
+        waits.set()
+        assert leave.wait(PATIENCE)
+        return own(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, wait)
+    try:
+        yield leave, waits
+    finally:
+        leave.set()
+
+
+def test_a_disk_that_is_slow_to_take_an_upload_delays_no_other_client(server, monkeypatch):
+    server.urlHandler("/size")(lambda request: str(len(request.body())))
+    server.urlHandler("/quick")(lambda request: "quick")
+    body = b"x" * 3_000_000
+    with (
+        running(server, max_in_memory_file_upload_size=1000),
+        connect(server) as sock,
+        held(monkeypatch, tempfile, "TemporaryFile") as (leave, waits),
+    ):
+        sock.sendall(b"POST /size HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\n\r\n")
+        sock.sendall(body[:500_000])
+        assert waits.wait(PATIENCE)
+        for _ in range(3):
+            assert fetch(server, "/quick").body == b"quick"
+        leave.set()
+        sock.sendall(body[500_000:])
+        assert receive_response(sock).body == b"3000000"
+
+
+def test_a_disk_that_is_slow_to_give_a_file_delays_no_other_client(server, tmp_path, monkeypatch):
+    data = os.urandom(24 << 20)
+    (tmp_path / "large.bin").write_bytes(data)
+    server.registerStaticFilesDirectory(str(tmp_path), "/files")
+    server.urlHandler("/quick")(lambda request: "quick")
+    with running(server), connect(server) as sock:
+        sock.sendall(REQUEST % b"files/large.bin")
+        begun = sock.recv(65536)
+        with held(monkeypatch, Transport, "send_file") as (leave, waits):
+            rest = b""
+            while not waits.is_set():  # what is under way comes without the disk
+                rest += sock.recv(1 << 20)
+            for _ in range(3):
+                assert fetch(server, "/quick").body == b"quick"
+            leave.set()
+        head, _, body = (begun + rest).partition(b"\r\n\r\n")
+        assert b"200 OK" in head
+        while len(body) < len(data):
+            body += sock.recv(1 << 20)
+        assert body == data
