@@ -28,7 +28,12 @@ from .errors import (
 from .server import Server, default_server
 from .web.events import eventStreamResponse
 from .web.files import fileResponse
-from .web.handlers import URLCallbackHandler, URLHandler
+from .web.handlers import (
+    AsyncURLCallbackHandler,
+    AsyncURLHandler,
+    URLCallbackHandler,
+    URLHandler,
+)
 from .web.pages import errorResponse, notFoundResponse
 from .web.request import Request
 from .web.response import Response, redirect
@@ -68,6 +73,8 @@ __all__ = [
     "APIError",
     "APIUrlHandler",
     "AbortSeverity",
+    "AsyncURLCallbackHandler",
+    "AsyncURLHandler",
     "DisallowedHost",
     "FatalSeverity",
     "HTTPError",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, Optional, Protocol, Union
 
 from .errors import HTTPError
@@ -205,6 +205,16 @@ class Answer(NamedTuple):
     close: bool = False
 
 
+class Deferred(NamedTuple):
+    """What a handler that is a coroutine function returned: its result is still to come.
+
+    Attributes:
+        coroutine: To be run on the asyncio loop; ``Exchange.conclude`` takes what it gives.
+    """
+
+    coroutine: Coroutine[Any, Any, Any]
+
+
 class Pace:
     """What has been seen of how long a handler takes: one for each registered handler.
 
@@ -270,8 +280,16 @@ class Exchange(Protocol):
     def sink(self) -> BodySink:
         """Where the body goes, when there is one and no refusal."""
 
-    def respond(self, channel: Channel) -> Optional[Answer]:
+    def respond(self, channel: Channel) -> Union[Answer, Deferred, None]:
         """Run the handler; raises nothing. None: the response went through the channel."""
+
+    def conclude(
+        self, channel: Channel, result: Any, error: Optional[BaseException]
+    ) -> Optional[Answer]:
+        """Return the answer for what a handler returned or raised; raises nothing.
+
+        None: the response went through the channel.
+        """
 
     def unsendable(self, error: BaseException) -> Answer:
         """Return what is sent instead of an answer that cannot be sent."""

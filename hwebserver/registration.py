@@ -10,7 +10,7 @@ from .errors import OperationFailed
 from .web.api import API, APIFunction
 from .web.application import API_PATH
 from .web.archive import Archive
-from .web.handlers import URLHandler, check_plain
+from .web.handlers import URLHandler, check_callable
 from .web.opdef import OpdefSections
 from .web.routing import Kind, Route, Router, port_keys
 from .web.static import StaticDirectory
@@ -54,7 +54,7 @@ class Registrations:
         kind = Kind.PREFIX if is_prefix else Kind.EXACT
 
         def register(function: Function) -> Function:
-            check_plain(function)
+            check_callable(function)
             self._router.add(Route(path, function, methods=methods, ports=keys, kind=kind))
             return function
 
@@ -72,7 +72,7 @@ class Registrations:
         """
         if not isinstance(handler, URLHandler):
             raise OperationFailed(f"a handler is a URLHandler, not {handler!r}")
-        check_plain(handler.handle)
+        check_callable(handler.handle)
         self._router.add(
             Route(
                 handler.path(),
@@ -131,7 +131,7 @@ class Registrations:
         Raises:
             OperationFailed: it is no function with a name, or a port cannot be.
         """
-        check_plain(function)
+        check_callable(function)
         own_name = getattr(function, "__name__", None)
         if not own_name:
             raise OperationFailed(f"{function!r} has no name to call it by")

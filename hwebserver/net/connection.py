@@ -18,9 +18,18 @@ from collections.abc import Callable
 from typing import Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest
-from ..exchange import Answer, ConnectionInfo, Exchange, FileBody, Pace, StreamBody
+from ..exchange import (
+    Answer,
+    ConnectionInfo,
+    Deferred,
+    Exchange,
+    FileBody,
+    Pace,
+    StreamBody,
+)
 from ..protocol.http1 import RequestHead, RequestReader
 from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, chunk
+from .awaited import Awaited
 from .byhand import HandChannel
 from .clock import http_date
 from .delivery import Delivery, Progress
@@ -68,6 +77,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_awaited",
         "_began",
         "_body_received",
         "_body_started",
@@ -109,6 +119,7 @@ class Connection:
         self._left = False  # the client has, in the middle of a stream
         self._delivery: Optional[Delivery] = None  # of a response that did not go out at once
         self._channel: Optional[HandChannel] = None
+        self._awaited: Optional[Awaited] = None  # what a coroutine will return
         self._body_received = 0
         self._body_started = self._began = self._linger_end = 0.0
         self._status = self._sent = 0
@@ -138,6 +149,8 @@ class Connection:
         """Go on after ``AGAIN``, or since what makes a stream has made something."""
         if self._streams:
             return WORK if self._left else self._send_on(now)
+        if self._awaited is not None:
+            return WORK if self._awaited.done else self._watch_client(self._receive_ahead)
         if self._step == self._await_worker:
             return WORK
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
@@ -332,12 +345,32 @@ class Connection:
         if channel is None:
             patience = self._endpoint.timeouts.send
             channel = self._channel = HandChannel(self.transport, self._write_head, patience)
-        answer = exchange.respond(channel)
+        answer: Union[Answer, Deferred, None]
+        awaited, self._awaited = self._awaited, None
+        if awaited is None:
+            answer = exchange.respond(channel)
+        else:
+            answer = exchange.conclude(channel, awaited.result, awaited.error)
+        if isinstance(answer, Deferred):
+            return self._defer(answer, exchange)
         if answer is not None:
             return self._send(answer, exchange)
         rest = channel.end()
         self._sent = channel.sent
         return CLOSE if rest is None else self._send_bytes(rest)
+
+    def _defer(self, deferred: Deferred, exchange: Exchange) -> Wants:
+        """Have the loop run the rest of the handler."""
+        endpoint = self._endpoint
+        try:
+            self._awaited = Awaited(
+                deferred.coroutine, endpoint.producers.loop, lambda: endpoint.tell(self)
+            )
+        except RuntimeError as error:
+            deferred.coroutine.close()
+            refusal = HTTPError(503, f"This request cannot be answered now: {error}.")
+            return self._send(exchange.failed(refusal), exchange)
+        return AGAIN  # The polling thread waits for the client to leave, or for the answer.
 
     @property
     def _streams(self) -> bool:
@@ -497,13 +530,23 @@ class Connection:
         return DISK
 
     def _await(self, delivery: Delivery, now: float) -> Wants:
-        """Wait for what makes the body, and look whether the client stays."""
-        self._step = self._await_pieces
+        """Wait for what makes the body."""
+        wants = self._watch_client(self._await_pieces)
         pause = delivery.pause
         self.deadline = now + pause if pause else NEVER
-        return READ if self._reader.size <= _AHEAD_LIMIT else PARK
+        return wants
 
     def _await_pieces(self, now: float) -> Wants:
+        return self._receive_ahead(now)
+
+    def _watch_client(self, step: Callable[[float], Wants]) -> Wants:
+        """Look whether the client stays, while what it waits for is made."""
+        self._step = step
+        self.deadline = NEVER
+        return READ if self._reader.size <= _AHEAD_LIMIT else PARK
+
+    def _receive_ahead(self, now: float) -> Wants:
+        """Take in what comes behind a request that is not answered yet, the end above all."""
         data = self.transport.receive()
         if data == b"":
             return self._forsake()
@@ -562,6 +605,9 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket and let go of everything; a second call does nothing."""
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None:
+            awaited.cancel()
         # Bound methods would keep the connection alive through itself.
         self._step, self._channel = _closed, None
         self.transport.close()

@@ -79,7 +79,7 @@ class LoopThread:
         return self._loop
 
     def submit(self, coroutine: Coroutine[Any, Any, None]) -> Task:
-        """Run a coroutine that raises nothing; any thread may ask.
+        """Run a coroutine that raises nothing of its own; any thread may ask.
 
         Raises:
             RuntimeError: the loop has been stopped, or cannot be started.

@@ -244,7 +244,7 @@ class Producers:
     """
 
     def __init__(self, loop: LoopThread, most: int, name: str) -> None:
-        self._loop = loop
+        self.loop = loop
         self._most = most
         self._name = name
         self._lock = threading.Lock()
@@ -256,7 +256,7 @@ class Producers:
         """Whether a thread of ours runs, but for sources that do not return."""
         threads = list(self._threads)
         busy = any(one.thread.is_alive() and not one.handling for one in threads)
-        return busy or self._loop.alive
+        return busy or self.loop.alive
 
     def start(self, body: StreamBody, tell: Callable[[], None]) -> Feed:
         """Have a source read, and return where its pieces come.
@@ -271,7 +271,7 @@ class Producers:
         feed = Feed(tell)
         try:
             if body.asynchronous:
-                feed.producer = _LoopProducer(body.source, feed, self._loop)
+                feed.producer = _LoopProducer(body.source, feed, self.loop)
             else:
                 feed.producer = self._start_thread(body.source, feed)
         except RuntimeError as error:
@@ -297,11 +297,11 @@ class Producers:
 
     def stop(self) -> None:
         """End the loop; the feeds are cancelled by those who hold them."""
-        self._loop.stop()
+        self.loop.stop()
 
     def join(self) -> None:
         """Wait until the threads have ended, but for sources that do not return."""
         for one in list(self._threads):
             while one.thread.is_alive() and not one.handling:
                 one.thread.join(_JOIN_TURN)
-        self._loop.join()
+        self.loop.join()

@@ -8,7 +8,7 @@ a function is a 500.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Optional
 
 from ..errors import APIError, HTTPError, UnsendableError
@@ -273,18 +273,41 @@ class API:
                 return function
         raise CallError(f"there is no API function {name!r}")
 
-    def handle(self, request: Request) -> Response:
-        """Answer a call; what the function raises, other than an APIError, goes on."""
+    def handle(self, request: Request) -> Any:
+        """Answer a call; what the function raises, other than an APIError, goes on.
+
+        Returns a response, or a coroutine that will return it.
+        """
         try:
             call = read_call(request)
             function = self.find(call.name, request.port_keys)
-            return function.respond(function.call(request, call.args, call.kwargs))
-        except CallError as error:
-            return refusal(request, error.status, str(error))
-        except APIError as error:
-            return refusal(request, error.status_code, error.message)
-        except HTTPError as error:
-            return refusal(request, error.status, error.message)
+            result = function.call(request, call.args, call.kwargs)
+            if hasattr(result, "__await__"):
+                return _respond_later(request, function, result)
+            return function.respond(result)
+        except _REFUSALS as error:
+            return _refuse(request, error)
+
+
+async def _respond_later(
+    request: Request, function: APIFunction, result: Awaitable[Any]
+) -> Response:
+    """Answer a call of a coroutine function."""
+    try:
+        return function.respond(await result)
+    except _REFUSALS as error:
+        return _refuse(request, error)
+
+
+#: What an API function may raise to refuse a call.
+_REFUSALS = (CallError, APIError, HTTPError)
+
+
+def _refuse(request: Request, error: Exception) -> Response:
+    if isinstance(error, APIError):
+        return refusal(request, error.status_code, error.message)
+    status = error.status if isinstance(error, (CallError, HTTPError)) else 500
+    return refusal(request, status, str(error))
 
 
 def refusal(request: Request, status: int, error: Any) -> Response:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import errno
 import logging
-from typing import Any, NamedTuple, Optional
+from collections.abc import Awaitable
+from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest, UnsendableError
-from ..exchange import Answer, Channel, ConnectionInfo, Pace
+from ..exchange import Answer, Channel, ConnectionInfo, Deferred, Pace
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
 from ..protocol.multipart import boundary_of
@@ -156,6 +157,11 @@ def _error_response(head: Optional[RequestHead], status: int, message: str) -> R
     return error_json(status, message) if json else error_page(status, message)
 
 
+async def _outcome(result: Awaitable[Any]) -> Any:
+    """Return what an awaitable gives: the loop runs coroutines alone."""
+    return await result
+
+
 class Exchange:
     """One request and its answer; see ``exchange.Exchange``."""
 
@@ -190,7 +196,7 @@ class Exchange:
             self._body = BodyBuffer(self._site.in_memory)
         return self._body
 
-    def respond(self, channel: Channel) -> Optional[Answer]:
+    def respond(self, channel: Channel) -> Union[Answer, Deferred, None]:
         """Run the handler and return its answer."""
         if self._head is None:
             return self.refusal
@@ -203,23 +209,44 @@ class Exchange:
         request = self._request = Request(self._head, self._info, self._site, self._body, channel)
         try:
             result = self._run(request)
-            if request.started:
-                return None
-            response = request.sent or as_response(result)
         except BaseException as error:
-            # Whatever a handler raises costs its own client the answer, and nobody else anything.
-            if request.started:
-                channel.abort()
-                if isinstance(error, ConnectionError):
-                    return None  # The client has left: nobody's fault, and nobody waits.
-            answer = self.failed(error)
-            return None if request.started else answer
-        finally:
-            request.end()
+            return self.conclude(channel, None, error)
+        if hasattr(result, "__await__"):
+            return Deferred(_outcome(result))
+        return self.conclude(channel, result, None)
+
+    def conclude(
+        self, channel: Channel, result: Any, error: Optional[BaseException]
+    ) -> Optional[Answer]:
+        """Return the answer for what a handler returned or raised; see ``exchange.Exchange``."""
+        request = self._request
+        if request is None:
+            return self.unsendable(error or RuntimeError("there was no request"))
+        response: Optional[Response] = None
+        if error is None and not request.started:
+            try:
+                response = request.sent or as_response(result)
+            except Exception as unsendable:
+                error = unsendable
+        request.end()
+        # Whatever a handler raises costs its own client the answer, and nobody else anything.
+        if error is not None:
+            return self._broken(request, channel, error)
+        if response is None:
+            return None
         try:
             return response.answer(self._head, self._site.compress_from)
-        except (OSError, ValueError, UnsendableError) as error:
-            return self._unreadable(request, error)
+        except (OSError, ValueError, UnsendableError) as unreadable:
+            return self._unreadable(request, unreadable)
+
+    def _broken(self, request: Request, channel: Channel, error: BaseException) -> Optional[Answer]:
+        """Answer for a handler that raised, or end the answer that it had begun."""
+        if not request.started:
+            return self.failed(error)
+        channel.abort()
+        if not isinstance(error, ConnectionError):  # else the client has left: nobody's fault
+            self.failed(error)
+        return None
 
     def _run(self, request: Request) -> Any:
         for match in self._plan.matches:

@@ -11,9 +11,6 @@ from .response import Response
 
 Handler = Callable[..., Any]
 
-#: ``inspect.CO_COROUTINE``; the module takes longer to import than the rest of the server.
-_COROUTINE = 0x80
-
 
 class URLHandler:
     """A handler as an object: override ``handle`` and register it by ``insertHandlerForPort``.
@@ -74,7 +71,7 @@ class URLCallbackHandler(URLHandler):
         allows_partial: bool = False,
     ) -> None:
         super().__init__(path, methods, allows_partial)
-        check_plain(callback)
+        check_callable(callback)
         self._callback = callback
 
     def handle(self, request: Request, **parameters: Any) -> Any:
@@ -82,19 +79,61 @@ class URLCallbackHandler(URLHandler):
         return self._callback(request, **parameters)
 
 
-def check_plain(function: Any) -> None:
-    """Refuse what is no plain function.
+class AsyncURLHandler(URLHandler):
+    """A handler whose ``handle`` is a coroutine; it runs on the asyncio loop.
+
+    It answers with ``request.send(response)``, or returns the response.
+
+    Args:
+        path: As for ``URLHandler``.
+        methods: As for ``URLHandler``.
+        allows_partial: As for ``URLHandler``.
+    """
+
+    async def handle(self, request: Request, **parameters: Any) -> Any:
+        """Answer a request.
+
+        Args:
+            request: The request.
+            parameters: The values of the path's template.
+        """
+        raise OperationFailed(f"{type(self).__name__} has no method handle of its own")
+
+
+class AsyncURLCallbackHandler(AsyncURLHandler):
+    """A handler around a coroutine function.
+
+    Args:
+        path: As for ``URLHandler``.
+        callback: Called with the request and the values of the path's template.
+        methods: As for ``URLHandler``.
+        allows_partial: As for ``URLHandler``.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        callback: Handler,
+        methods: Iterable[str] = ("GET", "POST"),
+        allows_partial: bool = False,
+    ) -> None:
+        super().__init__(path, methods, allows_partial)
+        check_callable(callback)
+        self._callback = callback
+
+    async def handle(self, request: Request, **parameters: Any) -> Any:
+        """Answer a request with what the coroutine returns."""
+        return await self._callback(request, **parameters)
+
+
+def check_callable(function: Any) -> None:
+    """Refuse what cannot be a handler.
 
     Raises:
-        OperationFailed: it cannot be called, or is a coroutine function.
+        OperationFailed: it cannot be called.
     """
     if not callable(function):
         raise OperationFailed(f"a handler is a function, not {function!r}")
-    code = getattr(function, "__code__", None)
-    if code is not None and code.co_flags & _COROUTINE:
-        raise OperationFailed(
-            f"{function.__qualname__} is a coroutine function, which this version cannot run"
-        )
 
 
 def as_response(result: Any) -> Response:

@@ -1,0 +1,52 @@
+"""What a coroutine handler will return, awaited by a connection that holds no thread meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Optional
+
+from .loop import LoopThread, Task
+
+
+class Awaited:
+    """The outcome of a coroutine that runs on the loop.
+
+    The loop sets ``done`` last and then calls ``tell``, so whoever is told, or looks, finds the
+    rest there.
+
+    Args:
+        coroutine: What is run.
+        loop: Where.
+        tell: Called when it has ended.
+
+    Attributes:
+        done: Whether it has ended.
+        result: What it returned.
+        error: What it raised.
+
+    Raises:
+        RuntimeError: the loop cannot run it.
+    """
+
+    __slots__ = ("_task", "_tell", "done", "error", "result")
+
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], loop: LoopThread, tell: Callable[[], None]
+    ) -> None:
+        self.done = False
+        self.result: Any = None
+        self.error: Optional[BaseException] = None
+        self._tell = tell
+        self._task: Task = loop.submit(self._run(coroutine))
+
+    async def _run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        try:
+            self.result = await coroutine
+        except BaseException as error:
+            self.error = error
+        self.done = True
+        self._tell()
+
+    def cancel(self) -> None:
+        """Cancel it, since nobody waits for what it would return."""
+        self._task.cancel()
