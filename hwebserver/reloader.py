@@ -6,6 +6,7 @@ that does not compile restarts nothing, so a half-finished line never takes the 
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import subprocess
@@ -126,6 +127,8 @@ def restart(ports: Mapping[str, int]) -> NoReturn:
     if os.name == "nt":
         # Windows has no exec: what it calls so starts another process and ends this one.
         sys.exit(subprocess.call(arguments))
+    # What the process owes at its end (temporary files, the host's own functions) is due now.
+    getattr(atexit, "_run_exitfuncs", int)()
     os.execv(sys.executable, arguments)
 
 

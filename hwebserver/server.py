@@ -259,6 +259,7 @@ class Server(Registrations):
                 fields=values["MAX_FORM_FIELDS_SIZE"],
             ),
             values["COMPRESS_MIN_SIZE"],
+            values["MAX_JSON_SIZE"],
             values["MAX_ARCHIVE_FILE_SIZE"],
         )
         application = Application(self._router, site)

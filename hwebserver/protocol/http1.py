@@ -56,8 +56,9 @@ _FREQUENT = {
     for spelling in (name, name.title(), name.upper())
 }
 
-#: Fields that say where a message ends or whom it is for: a second one is a contradiction.
-_ONCE = frozenset(("content-length", "host", "transfer-encoding"))
+#: Fields that say where a message ends, whom it is for or how its body is read: a second one is a
+#: contradiction.
+_ONCE = frozenset(("content-length", "content-type", "host", "transfer-encoding"))
 
 
 class RequestHead:

@@ -16,11 +16,15 @@ from ..protocol.headers import media_type, quality_values
 from .pages import error_json, error_page
 from .request import Request
 from .response import Response
+from .uploads import UploadedFile
 
 _TRUTH = {
     "1": True, "true": True, "yes": True, "on": True,
     "0": False, "false": False, "no": False, "off": False, "": False,
 }  # fmt: skip
+
+#: What is not to become a text or a truth value, though anything can.
+_NO_SCALARS = (list, dict, type(None), UploadedFile)
 
 
 class CallError(Exception):
@@ -157,7 +161,7 @@ def convert(value: Any, kind: Callable[[Any], Any]) -> Any:
         if not isinstance(value, kind):
             raise ValueError("it is JSON of another type")
         return value
-    if kind in (int, float, str, bool) and isinstance(value, (list, dict, type(None))):
+    if kind in (int, float, str, bool) and isinstance(value, _NO_SCALARS):
         raise TypeError("it is of another type")
     converted = kind(value)
     if kind is int and isinstance(value, float) and converted != value:
@@ -201,6 +205,7 @@ def read_call(request: Request) -> Call:
     """
     kind, _ = media_type(request.contentType())
     if kind == "application/json":
+        request.check_size(request.site.max_json_size, "JSON")
         return _parse_call(request.body(), "the body")
     if kind not in ("application/x-www-form-urlencoded", "multipart/form-data", ""):
         raise CallError(

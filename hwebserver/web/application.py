@@ -75,7 +75,9 @@ class Application:
         plan = head.memo
         if plan is None or plan.version != self._router.version:
             plan = head.memo = self._plan(head, info)
-        body = self._body(head) if head.has_body and plan.refusal is None else None
+        # A body of no bytes is one too: a form that is not even ended.
+        sent = head.has_body or "content-length" in head.fields.combined
+        body = self._body(head) if sent and plan.refusal is None else None
         return Exchange(self.site, head, info, plan, body)
 
     def _body(self, head: RequestHead) -> Body:

@@ -28,6 +28,7 @@ class Site(NamedTuple):
         in_memory: Bytes of a body, or of a file in a form, kept in memory.
         form_limits: What a form with files may cost.
         compress_from: Bytes of a body from which it is compressed; None: never.
+        max_json_size: Bytes of the largest body that is read as JSON.
         max_archive_file_size: Bytes of the largest file that is served from an archive.
     """
 
@@ -37,6 +38,7 @@ class Site(NamedTuple):
     in_memory: int
     form_limits: FormLimits
     compress_from: Optional[int]
+    max_json_size: int
     max_archive_file_size: int
 
 
@@ -227,10 +229,13 @@ class Request:
         """Return what the body says in JSON.
 
         Raises:
-            HTTPError: 400, it is no JSON.
+            HTTPError: 400, it is no JSON; 413, it is too large to be read into memory.
         """
         from .jsontext import parse_json
 
+        if isinstance(self._body, FormUpload):
+            raise HTTPError(400, "The body is not JSON: it is a form with files.")
+        self.check_size(self._site.max_json_size, "JSON")
         try:
             return parse_json(self.body())
         except ValueError as error:
@@ -287,6 +292,7 @@ class Request:
         # RFC 9110 8.3: a body without a type may be examined; simple clients send forms so.
         if kind not in ("application/x-www-form-urlencoded", ""):
             return ""
+        self.check_size(self._site.form_limits.fields, "a form")
         return self.body().decode("utf-8", "replace")
 
     # --- the server ---
@@ -357,6 +363,19 @@ class Request:
         self._channel.write(data.encode("utf-8") if isinstance(data, str) else bytes(data))
 
     # --- for the package ---
+
+    def check_size(self, most: int, what: str) -> None:
+        """Refuse to read a body into memory that is too large for it.
+
+        Args:
+            most: Bytes that may be read.
+            what: What the body is read as.
+
+        Raises:
+            HTTPError: 413.
+        """
+        if self._body is not None and self._body.size > most:
+            raise HTTPError(413, f"A body that is {what} is at most {most} bytes.")
 
     @property
     def site(self) -> Site:

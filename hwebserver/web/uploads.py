@@ -8,13 +8,13 @@ closes it: then the files are gone.
 from __future__ import annotations
 
 import os
-import re
 from io import BytesIO
 from typing import IO, Any, NoReturn, Optional, Union
 from weakref import finalize
 
 from ..errors import HTTPError
 from ..protocol.multipart import PART_END, FormLimits, FormParser, Part
+from .temporary import delete_file, ending_of, make_file, write_all
 
 #: Bytes of an upload that wait in memory for the rest of it. What turns out to be small enough to
 #: be kept there is read back, so a large upload never takes more memory than this, unless the disk
@@ -23,13 +23,6 @@ _WAITING = 1 << 17
 
 #: The uploads of one request may together take this many times the memory of a single one.
 _SHARE = 4
-
-#: An ending that a temporary file can keep: what names it may be anything.
-_ENDING = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
-
-#: Endings that say how another one is compressed.
-_COMPRESSED = frozenset((".bz2", ".gz", ".sc", ".xz", ".zst"))
-
 
 #: What waits in memory, in order.
 _Pieces = list[Union[bytes, bytearray]]
@@ -72,6 +65,7 @@ class BodyBuffer:
         in_memory: Most bytes kept in memory.
 
     Attributes:
+        in_memory: As given; see ``exchange.BodySink``.
         size: Bytes that have arrived.
     """
 
@@ -167,27 +161,6 @@ class BodyBuffer:
                 pass  # The disk is full; nobody wants what was still to be written.
 
 
-def _delete(path: str, process: int) -> None:
-    """Delete a temporary file, unless this is a child of the process that made it."""
-    if os.getpid() != process:
-        return
-    try:
-        os.unlink(path)
-    except OSError:
-        pass  # The handler has moved it, or it is in use (Windows) and the system's to clean up.
-
-
-def _ending(name: str) -> str:
-    """Return the ending of a file name, with the one before it where that says what is inside."""
-    stem, ending = os.path.splitext(name)
-    if _ENDING.match(ending) is None:
-        return ""
-    inner = os.path.splitext(stem)[1]
-    if ending.lower() in _COMPRESSED and _ENDING.match(inner):
-        return inner + ending
-    return ending
-
-
 class UploadedFile:
     """A file that a client has sent in a form.
 
@@ -272,7 +245,7 @@ class UploadedFile:
     # --- for the package ---
 
     @property
-    def in_memory(self) -> int:
+    def memory_used(self) -> int:
         """Bytes of it that are in memory."""
         return 0 if self._path else self._size
 
@@ -285,7 +258,7 @@ class UploadedFile:
         self._size += len(data)
         try:
             if self._path:
-                _write_all(self._descriptor, data)
+                write_all(self._descriptor, data)
                 return
             _append(self._pieces, data)
             if self._size > self._waiting:
@@ -316,18 +289,15 @@ class UploadedFile:
 
     def _spill(self) -> None:
         """Go on in a temporary file, or stay as it was."""
-        import tempfile
-
-        self._descriptor, path = tempfile.mkstemp(_ending(self._name), "hwebserver-")
-        # Deleted at the end of the process at the latest, whatever becomes of the handler.
-        self._finalizer = finalize(self, _delete, path, os.getpid())
+        self._descriptor, made = make_file(ending_of(self._name))
+        self._finalizer = finalize(self, delete_file, made)
         try:
             for piece in self._pieces:
-                _write_all(self._descriptor, piece)
+                write_all(self._descriptor, piece)
         except BaseException:
             self._delete_file()
             raise
-        self._path = path
+        self._path = made.path
         self._pieces.clear()
 
     def _read_back(self, size: int) -> None:
@@ -364,14 +334,6 @@ class UploadedFile:
             reader.close()
 
 
-def _write_all(descriptor: int, data: Union[bytes, bytearray, memoryview]) -> None:
-    """Write to a file; a disk that is nearly full takes a part of it first."""
-    written = os.write(descriptor, data)
-    while written < len(data):
-        data = memoryview(data)[written:]
-        written = os.write(descriptor, data)
-
-
 class FormUpload:
     """A multipart form: its fields, and its files.
 
@@ -383,10 +345,20 @@ class FormUpload:
     Attributes:
         fields: The names and values of the parts that are no files, in order.
         files: The form names and files of the others, in order.
+        in_memory: Up to this size of the form no file is on disk; see ``exchange.BodySink``.
         size: Bytes that have arrived.
     """
 
-    __slots__ = ("_current", "_in_memory", "_memory_left", "_parser", "fields", "files", "in_memory", "size")
+    __slots__ = (
+        "_current",
+        "_in_memory",
+        "_memory_left",
+        "_parser",
+        "fields",
+        "files",
+        "in_memory",
+        "size",
+    )
 
     def __init__(self, boundary: bytes, limits: FormLimits, in_memory: int) -> None:
         self._parser = FormParser(boundary, limits)
@@ -446,7 +418,7 @@ class FormUpload:
             self.files.pop()  # A file input in which no file was chosen.
         else:
             current.end()
-            self._memory_left -= current.in_memory
+            self._memory_left -= current.memory_used
 
     def close(self) -> None:
         """Let go of the memory and delete the files."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import socket
+import tempfile
 import types
 from urllib.parse import urlencode
 
 import pytest
-from support import connect, fetch, receive_all, receive_response, running
+from support import connect, fetch, receive_all, receive_response, running, wait_until
 
-from hwebserver import APIError, HTTPError, OperationFailed, Response
+from hwebserver import APIError, HTTPError, OperationFailed, Response, UploadedFile
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
@@ -707,3 +709,226 @@ def test_an_error_that_json_cannot_hold_is_sent_as_text(server):
 def _named(name, function):
     function.__name__ = name
     return function
+
+
+# --- calls with files ---
+
+LARGE = b"\x00\xff\r\n" * 5000  # more than is kept in memory in these tests
+
+
+def part(name, value, file_name=None):
+    """A part of a form: a text, or a file where it has a file name."""
+    shown = "" if file_name is None else f'; filename="{file_name}"'
+    head = f'--xYz\r\nContent-Disposition: form-data; name="{name}"{shown}\r\n\r\n'
+    return head.encode() + (value.encode() if isinstance(value, str) else value) + b"\r\n"
+
+
+def file(name, data=LARGE, file_name="a.exr"):
+    return part(name, data, file_name)
+
+
+def call_multipart(server, *parts, headers=None, end=b"--xYz--\r\n"):
+    kind = {"Content-Type": "multipart/form-data; boundary=xYz"}
+    return fetch(server, "/api", "POST", b"".join(parts) + end, {**kind, **(headers or {})})
+
+
+def by_form(name, **fields):
+    """The fields that call a function with texts."""
+    return b"".join(part(key, value) for key, value in {"cmd_function": name, **fields}.items())
+
+
+def by_json(name, *args, **kwargs):
+    """The field that calls a function with any data."""
+    return part("json", json.dumps([name, list(args), kwargs]))
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """An own directory for temporary files, which is empty in the end."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    yield tmp_path
+    wait_until(lambda: os.listdir(tmp_path) == [])
+
+
+@pytest.fixture
+def uploads(server, temporary):
+    """A server with a function that says what it got, and keeps it in a list."""
+    server.got = []
+
+    def take(request, image, size="1", *more, mode=None, **others):
+        server.got.append(image.read() if isinstance(image, UploadedFile) else image)
+        return [_shown(one) for one in (image, size, *more, mode, others)]
+
+    server.apiFunction("ns")(take)
+    with running(server, max_in_memory_file_upload_size=1000):
+        yield server
+
+
+def _shown(value):
+    """A value as JSON can hold it: of a file its name and whether it is in memory."""
+    if isinstance(value, UploadedFile):
+        return [value.name(), value.isInMemory()]
+    return {k: _shown(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+@pytest.mark.parametrize(("data", "in_memory"), [(LARGE, False), (b"small", True), (b"", True)])
+def test_a_file_beside_a_form_call_is_the_argument_of_its_name(uploads, data, in_memory):
+    answer = call_multipart(uploads, by_form("ns.take", size="2", x="y"), file("image", data))
+    assert answer.headers["Content-Type"] == "application/json"
+    assert json.loads(answer.body) == [["a.exr", in_memory], "2", None, {"x": "y"}]
+    assert uploads.got == [data]
+
+
+@pytest.mark.parametrize(("data", "in_memory"), [(LARGE, False), (b"small", True)])
+def test_a_file_beside_a_json_call_is_the_argument_of_its_name(uploads, data, in_memory):
+    answer = call_multipart(uploads, by_json("ns.take", size=[2], x=None), file("image", data))
+    assert json.loads(answer.body) == [["a.exr", in_memory], [2], None, {"x": None}]
+    assert uploads.got == [data]
+
+
+def test_the_parts_of_a_call_may_come_in_any_order(uploads):
+    for call in (by_form("ns.take", size="2"), by_json("ns.take", size="2")):
+        answer = call_multipart(uploads, file("image"), call, file("mask", b"m", "m.png"))
+        expected = [["a.exr", False], "2", None, {"mask": ["m.png", True]}]
+        assert json.loads(answer.body) == expected
+
+
+def test_a_file_may_stand_beside_arguments_by_place(uploads):
+    answer = call_multipart(uploads, by_json("ns.take", "i", 2, 3, x=4), file("mode"))
+    assert json.loads(answer.body) == ["i", 2, 3, ["a.exr", False], {"x": 4}]
+
+
+def test_a_form_with_no_files_calls_too(uploads):
+    for call in (by_form("ns.take", image="text"), by_json("ns.take", "text")):
+        assert json.loads(call_multipart(uploads, call).body) == ["text", "1", None, {}]
+
+
+def test_a_file_input_in_which_nothing_was_chosen_is_no_argument(uploads):
+    error = error_of(call_multipart(uploads, by_form("ns.take"), file("image", b"", "")))
+    assert "ns.take" in error
+    assert "'image'" in error
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [by_form("ns.take", image="text"), file("image")],
+        [file("image"), by_form("ns.take", image="")],
+        [by_json("ns.take", image=None), file("image")],
+        [by_json("ns.take", "by place"), file("image")],
+        [by_form("ns.take"), file("image"), file("image", b"small")],
+        [by_json("ns.take"), file("image", b""), file("image")],
+    ],
+)
+def test_an_argument_that_is_given_twice_is_a_422_that_names_it(uploads, temporary, parts):
+    error = error_of(call_multipart(uploads, *parts))
+    assert "ns.take" in error
+    assert "'image'" in error
+    assert uploads.got == []
+    wait_until(lambda: os.listdir(temporary) == [])
+
+
+@pytest.mark.parametrize("name", ["request", "none", "", "a b"])
+def test_a_file_that_is_no_argument_is_a_422_that_names_it(api, temporary, name):
+    with running(api, max_in_memory_file_upload_size=1000):
+        error = error_of(call_multipart(api, by_json("ns.add", 1), file(name)))
+    assert "ns.add" in error
+    assert f"'{name}'" in error
+
+
+@pytest.mark.parametrize("kind", [int, float, str, bool, list, dict, str.upper])
+@pytest.mark.parametrize("call", [by_form("ns.take"), by_json("ns.take")])
+def test_a_file_for_an_argument_of_another_type_is_a_422(server, temporary, kind, call):
+    function = _named("take", lambda request, size=1: "never")
+    server.registerAPIFunction(function, "ns", arg_types={"size": kind})
+    with running(server, max_in_memory_file_upload_size=1000):
+        error = error_of(call_multipart(server, call, file("size")))
+    assert "ns.take" in error
+    assert "'size'" in error
+    assert "a.exr" in error
+
+
+def test_a_text_for_an_argument_that_is_a_file_is_a_422(server):
+    function = _named("take", lambda request, image: image.name())
+    server.registerAPIFunction(function, arg_types={"image": UploadedFile})
+    with running(server):
+        assert call_multipart(server, by_form("take"), file("image")).body == b'"a.exr"'
+        error = error_of(call_multipart(server, by_form("take", image="text")))
+    assert "'image'" in error
+    assert "UploadedFile" in error
+
+
+def test_an_unknown_function_is_a_422_and_its_files_are_gone(uploads, temporary):
+    for call in (by_form("ns.none"), by_json("ns.none")):
+        assert "'ns.none'" in error_of(call_multipart(uploads, call, file("image")))
+        wait_until(lambda: os.listdir(temporary) == [])
+
+
+def test_a_form_with_files_that_is_no_call_is_a_422(uploads, temporary):
+    for wrong in (b"", part("x", "1"), part("json", "{"), part("json", "[1]"), part("json", "")):
+        error_of(call_multipart(uploads, wrong, file("image")))
+    assert "cmd_function" in error_of(call_multipart(uploads, file("cmd_function")))
+    wait_until(lambda: os.listdir(temporary) == [])
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (APIError("no"), 422),
+        (ValueError("no"), 500),
+        (HTTPError(409, "no"), 409),
+        (SystemExit, 500),
+    ],
+)
+def test_the_files_of_a_function_that_raises_are_gone(server, temporary, error, status):
+    seen = []
+
+    @server.apiFunction()
+    def fail(request, image):
+        seen.append(os.path.exists(image.temporaryFilePath()))
+        raise error
+
+    with running(server, max_in_memory_file_upload_size=1000):
+        answer = call_multipart(
+            server, by_form("fail"), file("image"), headers={"Accept": "application/json"}
+        )
+        error_of(answer, status)
+        wait_until(lambda: os.listdir(temporary) == [])
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_file_goes_back_as_it_came(server, temporary, binary):
+    function = _named("back", lambda request, image: image.read())
+    server.registerAPIFunction(function, "ns", return_binary=binary)
+    with running(server, max_in_memory_file_upload_size=1000):
+        for call in (by_form("ns.back"), by_json("ns.back")):
+            answer = call_multipart(server, call, file("image"))
+            assert (answer.status, answer.body) == (200, LARGE)
+            assert answer.headers["Content-Type"] == "application/octet-stream"
+
+
+def test_a_function_that_returns_its_file_is_a_500_that_says_so(server):
+    server.apiFunction("ns")(_named("back", lambda request, image: {"image": image}))
+    with running(server):
+        answer = call_multipart(
+            server, by_form("ns.back"), file("image"), headers={"Accept": "application/json"}
+        )
+    error = error_of(answer, 500)
+    assert "UploadedFile" in error
+    assert "result['image']" in error
+
+
+def test_a_call_that_is_cut_off_is_a_400_and_calls_nothing(uploads, temporary):
+    for end in (b"", b"--xYz", file("more")[:-10]):
+        error = error_of(call_multipart(uploads, by_form("ns.take"), file("image"), end=end), 400)
+        assert "boundary" in error
+    assert uploads.got == []
+
+
+def test_errors_of_calls_with_files_are_pages_for_browsers(uploads):
+    answer = call_multipart(
+        uploads, by_form("<none>"), file("image"), headers={"Accept": "text/html"}
+    )
+    assert (answer.status, answer.headers["Content-Type"]) == (422, "text/html; charset=utf-8")
+    assert "<none>" not in answer.text

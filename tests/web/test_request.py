@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
+import tempfile
 
 import pytest
 from support import (
@@ -18,10 +20,11 @@ from support import (
     wait_until,
 )
 
-from hwebserver import Response
+from hwebserver import OperationFailed, Response
 from hwebserver.web.request import is_loopback
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=xYz"}
 
 
 def seen(server, look, path="/", method="GET", body=None, headers=None, **arguments):
@@ -393,6 +396,195 @@ def test_bad_json_in_the_body_is_a_400(server, body):
         assert fetch(server, "/", "POST", b"[1]").body == b"[1]"
 
 
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """An own directory for temporary files, which is empty in the end."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    yield tmp_path
+    wait_until(lambda: os.listdir(tmp_path) == [])
+
+
+@pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 300_000])
+def test_the_body_as_a_file_is_at_its_beginning(server, temporary, size):
+    data = (bytes(range(256)) * 1200)[:size]
+    bodies = []
+
+    def look(request):
+        first = request.bodyFile()
+        bodies.extend([first.read(10) + first.read(), first.read(), request.body()])
+        bodies.append(request.bodyFile().read())
+        return request.contentLength()
+
+    limit = {"max_in_memory_file_upload_size": 1000}
+    assert seen(server, look, "/", "PUT", data, {"Content-Type": "x/y"}, **limit) == size
+    assert bodies == [data, b"", data, data]
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_a_handler_may_close_the_file_of_the_body(server, temporary, size):
+    def look(request):
+        lengths = []
+        for _ in range(2):
+            with request.bodyFile() as file:
+                lengths.append(len(file.read()))
+        return [*lengths, len(request.body())]
+
+    found = seen(server, look, "/", "POST", b"x" * size, max_in_memory_file_upload_size=1000)
+    assert found == [size] * 3
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_the_file_of_the_body_can_be_copied_and_sent_back(server, temporary, size):
+    data = os.urandom(size)
+    copy = temporary / "copy"
+
+    @server.urlHandler("/")
+    def copy_back(request):
+        with copy.open("wb") as target:
+            shutil.copyfileobj(request.bodyFile(), target)
+        return Response(request.bodyFile())
+
+    with running(server, max_in_memory_file_upload_size=1000):
+        assert fetch(server, "/", "POST", data).body == data
+    assert copy.read_bytes() == data
+    copy.unlink()
+
+
+def test_without_a_body_its_file_is_empty(server):
+    assert seen(server, lambda request: request.bodyFile().read().decode()) == ""
+
+
+@pytest.mark.parametrize("size", [10, 5000])
+def test_a_body_that_is_asked_for_too_late_is_an_error_and_not_empty(server, temporary, size):
+    requests = []
+
+    @server.urlHandler("/")
+    def keep(request):
+        requests.append(request)
+
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size
+    with running(server, max_in_memory_file_upload_size=1000), connect(server) as sock:
+        sock.sendall(head + b"x" * size)
+        assert receive_response(sock).status == 204
+        sock.sendall(b"GET /none HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert receive_response(sock).status == 404  # so the first exchange is over
+        for read in (requests[0].body, requests[0].bodyFile):
+            with pytest.raises(ValueError, match="gone"):
+                read()
+
+
+# --- a form with files ---
+
+
+def part(name, value, file_name=None):
+    """A part of a form: a text, or a file where it has a file name."""
+    shown = "" if file_name is None else f'; filename="{file_name}"'
+    return f'--xYz\r\nContent-Disposition: form-data; name="{name}"{shown}\r\n\r\n{value}\r\n'
+
+
+def form(*parts):
+    return "".join(parts).encode() + b"--xYz--\r\n"
+
+
+def test_the_fields_of_a_form_with_files_are_a_dict_of_which_the_last_value_counts(server):
+    def look(request):
+        return [request.POST(), request.POSTList("a"), request.POSTList("none"), request.GET()]
+
+    fields = part("a", "1"), part("b", "\u00fc +%41"), part("f", "x", "f"), part("a", "2")
+    found = seen(server, look, "/?q=1", "POST", form(*fields, part("c", "")), MULTIPART)
+    assert found == [{"a": "2", "b": "\u00fc +%41", "c": ""}, ["1", "2"], [], {"q": "1"}]
+
+
+def test_the_files_of_a_form_are_a_dict_of_which_the_last_counts(server, temporary):
+    def look(request):
+        return [
+            {name: file.name() for name, file in request.files().items()},
+            [file.name() for file in request.filesList("a")],
+            [file.name() for file in request.filesList("b")],
+            [file.name() for file in request.filesList("field")],
+        ]
+
+    parts = part("a", "1", "1.txt"), part("b", "2", "2.txt"), part("a", "3", "3.txt")
+    body = form(*parts, part("field", "x"))
+    found = seen(server, look, "/", "POST", body, MULTIPART, max_in_memory_file_upload_size=0)
+    assert found == [{"a": "3.txt", "b": "2.txt"}, ["1.txt", "3.txt"], ["2.txt"], []]
+
+
+def test_a_file_is_the_same_however_one_asks_for_it(server):
+    def look(request):
+        first = request.files()["a"].read(2)
+        rest = request.filesList("a")[0].read()
+        request.files().clear()
+        return [first.decode(), rest.decode(), list(request.files())]
+
+    body = form(part("a", "abcd", "a.txt"))
+    assert seen(server, look, "/", "POST", body, MULTIPART) == ["ab", "cd", ["a"]]
+
+
+def test_a_form_with_files_may_have_nothing_in_it(server):
+    def look(request):
+        return [request.POST(), request.files(), request.filesList("a"), request.contentLength()]
+
+    assert seen(server, look, "/", "POST", form(), MULTIPART) == [{}, {}, [], 9]
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
+def test_another_body_has_no_files(server, kind):
+    def look(request):
+        return [request.files(), request.filesList("a")]
+
+    assert seen(server, look, "/", "POST", "a=1", {"Content-Type": kind}) == [{}, []]
+    assert seen(server, look) == [{}, []]
+
+
+def test_a_multipart_body_that_is_no_form_is_a_plain_one(server):
+    body = form(part("a", "1"))
+
+    def look(request):
+        return [request.body().decode(), request.POST(), request.files()]
+
+    for kind in ("multipart/mixed", "multipart/related"):
+        headers = {"Content-Type": f"{kind}; boundary=xYz"}
+        assert seen(server, look, "/", "POST", body, headers) == [body.decode(), {}, {}]
+
+
+def test_the_length_of_a_form_in_chunks_is_counted(server):
+    body = form(part("a", "1"), part("b", "x" * 300, "b.txt"))
+    request = (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+        b"Content-Type: multipart/form-data; boundary=xYz\r\n\r\n"
+    )
+    for start in range(0, len(body), 100):
+        piece = body[start : start + 100]
+        request += b"%x\r\n%b\r\n" % (len(piece), piece)
+    found = seen_raw(server, lambda r: [r.contentLength(), r.POST()], request + b"0\r\n\r\n")
+    assert found == [len(body), {"a": "1"}]
+
+
+def test_a_form_with_files_was_taken_apart_so_it_has_no_body(server):
+    def look(request):
+        messages = []
+        for read in (request.body, request.bodyFile):
+            with pytest.raises(OperationFailed) as caught:
+                read()
+            messages.append(str(caught.value))
+        return [*messages, request.POST()]
+
+    *messages, fields = seen(server, look, "/", "POST", form(part("a", "1")), MULTIPART)
+    assert all("files()" in message and "POST()" in message for message in messages)
+    assert fields == {"a": "1"}
+
+
+def test_a_form_with_files_is_no_json_and_a_400(server, caplog):
+    server.urlHandler("/")(lambda request: request.json())
+    with running(server):
+        headers = {**MULTIPART, "Accept": "application/json"}
+        answer = fetch(server, "/", "POST", form(part("a", "1")), headers)
+    assert answer.status == 400
+    assert "JSON" in json.loads(answer.body)["error"]
+    assert not [one for one in caplog.records if one.name == "hwebserver.app"]
+
+
 # --- the server ---
 
 
@@ -670,3 +862,53 @@ def test_names_of_this_machine_alone_are_loopback(host):
 )  # fmt: skip
 def test_other_names_are_not_loopback(host):
     assert not is_loopback(host)
+
+
+# --- what is read into memory ---
+
+
+@pytest.mark.parametrize(("size", "status"), [(19, 200), (20, 200), (21, 413)])
+def test_an_url_encoded_form_is_read_up_to_its_limit(server, size, status):
+    server.urlHandler("/")(lambda request: str(len(request.POST()["x"])))
+    server.setSettingsForPort({"MAX_FORM_FIELDS_SIZE": 20})
+    with running(server):
+        answer = fetch(server, "/", "POST", b"x=" + b"y" * (size - 2))
+    assert answer.status == status
+
+
+def _length(request, text):
+    return len(text)
+
+
+@pytest.mark.parametrize(("size", "status"), [(39, 200), (40, 200), (41, 413)])
+@pytest.mark.parametrize("path", ["/", "/api"])
+def test_json_is_read_up_to_its_limit(server, path, size, status):
+    server.urlHandler("/")(lambda request: request.json())
+    server.registerAPIFunction(_length)
+    server.setSettingsForPort({"MAX_JSON_SIZE": 40})
+    body = b'["_length", ["%b"], {}]' % (b"y" * (size - 21))
+    assert len(body) == size
+    with running(server):
+        answer = fetch(server, path, "POST", body, {"Content-Type": "application/json"})
+    assert answer.status == status
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=B", "multipart/form-data"])
+def test_a_form_with_files_of_no_bytes_is_not_ended_and_a_400(server, kind):
+    calls = []
+    server.urlHandler("/")(calls.append)
+    with running(server):
+        headers = {"Content-Type": kind, "Content-Length": "0"}
+        assert fetch(server, "/", "POST", b"", headers).status == 400
+    assert calls == []
+
+
+def test_two_types_of_one_body_are_a_400(server):
+    request = (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
+        b"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 0\r\n\r\n"
+    )
+    server.urlHandler("/")(lambda request: "read")
+    with running(server), connect(server) as sock:
+        sock.sendall(request)
+        assert receive_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 400 ")
