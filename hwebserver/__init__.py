@@ -38,6 +38,7 @@ from .web.pages import errorResponse, notFoundResponse
 from .web.request import Request
 from .web.response import Response, redirect
 from .web.uploads import UploadedFile
+from .web.websocket import WebSocket
 
 __version__ = "0.1.0"
 
@@ -56,6 +57,10 @@ registerAPIFunction = default_server.registerAPIFunction
 registerStaticFilesDirectory = default_server.registerStaticFilesDirectory
 registerArchiveFile = default_server.registerArchiveFile
 registerOpdefPath = default_server.registerOpdefPath
+webSocket = default_server.webSocket
+insertWebSocketForPort = default_server.insertWebSocketForPort
+webSockets = default_server.webSockets
+broadcast = default_server.broadcast
 insertHandlerForPort = default_server.insertHandlerForPort
 findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
@@ -68,6 +73,7 @@ MessageSeverity, PromptSeverity, WarningSeverity, AbortSeverity, FatalSeverity =
 # The names that old programs know the base classes by.
 PyServer = Server
 PyURLHandler = APIUrlHandler = URLHandler
+PyWebSocket = WebSocket
 
 __all__ = [
     "APIError",
@@ -88,6 +94,7 @@ __all__ = [
     "ProtocolError",
     "PyServer",
     "PyURLHandler",
+    "PyWebSocket",
     "Request",
     "Response",
     "Server",
@@ -99,12 +106,15 @@ __all__ = [
     "Verbosity",
     "WarningSeverity",
     "WebServerError",
+    "WebSocket",
     "apiFunction",
+    "broadcast",
     "errorResponse",
     "eventStreamResponse",
     "fileResponse",
     "findHandlerForPort",
     "insertHandlerForPort",
+    "insertWebSocketForPort",
     "isInDebugMode",
     "isRunning",
     "isUIAvailable",
@@ -123,4 +133,6 @@ __all__ = [
     "urlHandler",
     "webServerSeverity",
     "webServerVerbosity",
+    "webSocket",
+    "webSockets",
 ]

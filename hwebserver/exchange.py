@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, Optional, Protocol, Union
 
 from .errors import HTTPError
+from .protocol.handshake import Handshake
 from .protocol.http1 import RequestHead
 from .protocol.response import Line
 
@@ -215,6 +216,75 @@ class Deferred(NamedTuple):
     coroutine: Coroutine[Any, Any, Any]
 
 
+class SocketChannel(Protocol):
+    """A WebSocket, for the session that uses it; all of it belongs to the asyncio loop."""
+
+    close_code: int
+    close_reason: str
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the upgrade was accepted."""
+
+    @property
+    def open(self) -> bool:
+        """Whether messages can be sent."""
+
+    def accept(self, subprotocol: Optional[str], extra: Iterable[Line]) -> None:
+        """Accept the upgrade.
+
+        Raises:
+            ValueError: the client does not speak the subprotocol, or a field cannot be sent.
+            ConnectionError: the client has left, or the upgrade has been answered.
+        """
+
+    def refuse(self, answer: Answer) -> None:
+        """Answer the upgrade with something else.
+
+        Raises:
+            ConnectionError: the client has left, or the upgrade has been answered.
+        """
+
+    async def receive(self) -> Union[str, bytes, None]:
+        """Return the next message; None: there will be none, see ``close_code``."""
+
+    def send(self, data: Union[str, bytes]) -> Awaitable[None]:
+        """Send a message, and return what waits until the client has taken enough.
+
+        Raises:
+            ConnectionError: the socket is closed.
+        """
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake; a second call does nothing.
+
+        Raises:
+            ValueError: no close frame can carry the code or the reason.
+        """
+
+    def from_thread(self, function: Callable[..., object], *arguments: object) -> None:
+        """Have the loop call a function; any thread may ask."""
+
+    @property
+    def on_loop(self) -> bool:
+        """Whether the calling thread is the loop's; any thread may ask."""
+
+    async def on_worker(self, function: Callable[[], Any]) -> Any:
+        """Have a worker call a function that may block, and return what it returns."""
+
+
+class Upgrade(NamedTuple):
+    """An upgrade to a WebSocket, to be accepted or refused by a session.
+
+    Attributes:
+        handshake: What the client asks for.
+        run: Makes the session of a socket, a coroutine that ends with it.
+    """
+
+    handshake: Handshake
+    run: Callable[[SocketChannel], Coroutine[Any, Any, None]]
+
+
 class Pace:
     """What has been seen of how long a handler takes: one for each registered handler.
 
@@ -280,7 +350,7 @@ class Exchange(Protocol):
     def sink(self) -> BodySink:
         """Where the body goes, when there is one and no refusal."""
 
-    def respond(self, channel: Channel) -> Union[Answer, Deferred, None]:
+    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, None]:
         """Run the handler; raises nothing. None: the response went through the channel."""
 
     def conclude(

@@ -14,9 +14,11 @@ from .web.handlers import URLHandler, check_callable
 from .web.opdef import OpdefSections
 from .web.routing import Kind, Route, Router, port_keys
 from .web.static import StaticDirectory
+from .web.websocket import OpenSockets, WebSocket, broadcast, inspect_class
 
 Ports = Iterable[Union[int, str]]
 Function = TypeVar("Function", bound=Callable[..., Any])
+Class = TypeVar("Class", bound="type[WebSocket]")
 
 
 class Registrations:
@@ -24,6 +26,8 @@ class Registrations:
 
     def __init__(self) -> None:
         self._router = Router()
+        self._sockets = Router()
+        self._opened = OpenSockets()
         self._api = API()
 
     def urlHandler(
@@ -148,6 +152,78 @@ class Registrations:
             )
         )
         self._router.add(Route(API_PATH, self._api.handle, methods=["POST"], ports=keys))
+
+    def webSocket(
+        self, path: str, is_prefix: bool = False, ports: Ports = ()
+    ) -> Callable[[Class], Class]:
+        """Return a decorator that has a class answer upgrades to a WebSocket.
+
+        Args:
+            path: The path, as for ``urlHandler``; ``connect`` finds the values of a template in
+                ``req.pathParameters()``.
+            is_prefix: Whether every path below is answered, too.
+            ports: Numbers and names of ports; none: the main port; -1: every port.
+
+        Returns:
+            The decorator; it returns the class itself, a subclass of ``WebSocket``.
+
+        Raises:
+            OperationFailed: the path, a port or the class cannot be.
+        """
+        keys = port_keys(ports)
+        kind = Kind.PREFIX if is_prefix else Kind.EXACT
+
+        def register(made: Class) -> Class:
+            target = inspect_class(made)
+            self._sockets.add(Route(path, target, methods=["GET"], ports=keys, kind=kind))
+            return made
+
+        return register
+
+    def insertWebSocketForPort(
+        self,
+        web_socket: type[WebSocket],
+        path: str,
+        port_name: Union[int, str] = "",
+        is_prefix: bool = False,
+    ) -> None:
+        """Register a class of WebSockets; the plain form of ``webSocket``.
+
+        Args:
+            web_socket: The class.
+            path: The path that it answers.
+            port_name: The port it answers on.
+            is_prefix: Whether every path below is answered, too.
+
+        Raises:
+            OperationFailed: the path, the port or the class cannot be.
+        """
+        self.webSocket(path, is_prefix, [port_name])(web_socket)
+
+    def webSockets(self, path: str) -> list[WebSocket]:
+        """Return the open WebSockets of a path, as clients have asked for it.
+
+        Args:
+            path: The path.
+        """
+        return self._opened.find(path)
+
+    def broadcast(self, path: str, data: Union[str, bytes]) -> int:
+        """Send a message to all open WebSockets of a path, from any thread.
+
+        A socket whose client does not read is closed, and delays nobody.
+
+        Args:
+            path: The path.
+            data: Text or bytes.
+
+        Returns:
+            To how many it goes.
+
+        Raises:
+            TypeError: it is neither text nor bytes.
+        """
+        return broadcast(self._opened.find(path), data)
 
     def registerStaticFilesDirectory(
         self,

@@ -17,8 +17,10 @@ from .net.loop import LoopThread
 from .net.poller import Poller
 from .net.pool import Pool
 from .net.stream import Producers
+from .net.websocket import Sockets, SocketSettings
 from .ports import OpenPort, RunPorts, open_ports
 from .protocol.multipart import FormLimits
+from .protocol.websocket import WebSocketLimits
 from .registration import Registrations
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
 from .web.application import Application
@@ -262,12 +264,15 @@ class Server(Registrations):
             values["MAX_JSON_SIZE"],
             values["MAX_ARCHIVE_FILE_SIZE"],
         )
-        application = Application(self._router, site)
+        application = Application(self._router, self._sockets, site, self._opened)
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
         name = f"hwebserver-{self._name}" if self._name else "hwebserver"
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
-        poller = Poller(_connection_limit(values["MAX_CONNECTIONS"]), max(0.01, tick))
         loop = LoopThread(f"{name}-asyncio")
+        sockets = Sockets(loop, _socket_settings(values))
+        limit = _connection_limit(values["MAX_CONNECTIONS"])
+        poller = Poller(limit, max(0.01, tick), sockets.__len__)
+        sockets.on_end = poller.wake
         producers = Producers(loop, values["MAX_EVENT_STREAMS"], name)
         endpoints = [
             Endpoint(
@@ -277,6 +282,7 @@ class Server(Registrations):
                 one.timeouts,
                 writer,
                 producers,
+                sockets,
                 poller.nudge,
             )
             for one, writer in zip(opened, writers)
@@ -284,7 +290,7 @@ class Server(Registrations):
         for one, endpoint in zip(opened, endpoints):
             for listener in one.listeners:
                 poller.listen(listener, endpoint)
-        return Pool(poller, producers, values["MAX_NUM_THREADS"], name, console.close)
+        return Pool(poller, producers, sockets, values["MAX_NUM_THREADS"], name, console.close)
 
     def _call_back(self, callback: Optional[Callable[..., Any]]) -> None:
         """Tell the caller which ports listen; an error of theirs is logged and stops nothing."""
@@ -407,6 +413,18 @@ def _connection_limit(wanted: int) -> int:
         return wanted
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - 100))
+
+
+def _socket_settings(values: Mapping[str, Any]) -> SocketSettings:
+    return SocketSettings(
+        WebSocketLimits(values["MAX_WEBSOCKET_MESSAGE_SIZE"], values["MAX_WEBSOCKET_FRAGMENTS"]),
+        values["WEBSOCKET_COMPRESSION"],
+        values["MAX_WEBSOCKET_QUEUE_SIZE"],
+        values["WEBSOCKET_OPEN_TIMEOUT"],
+        values["WEBSOCKET_PING_INTERVAL"],
+        values["WEBSOCKET_PING_TIMEOUT"],
+        values["WEBSOCKET_CLOSE_TIMEOUT"],
+    )
 
 
 def _takes_two(callback: Callable[..., Any]) -> bool:

@@ -26,6 +26,7 @@ from ..exchange import (
     FileBody,
     Pace,
     StreamBody,
+    Upgrade,
 )
 from ..protocol.http1 import RequestHead, RequestReader
 from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, chunk
@@ -33,8 +34,9 @@ from .awaited import Awaited
 from .byhand import HandChannel
 from .clock import http_date
 from .delivery import Delivery, Progress
-from .endpoint import AGAIN, CLOSE, DISK, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
+from .endpoint import AGAIN, CLOSE, DISK, LEAVE, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
 from .transport import BULK_SIZE, Transport
+from .websocket import WebSocketConnection
 
 #: Bytes of a refused body that are read and dropped to save the connection.
 _DRAIN_LIMIT = 65536
@@ -95,6 +97,7 @@ class Connection:
         "_sent",
         "_status",
         "_step",
+        "_upgrading",
         "deadline",
         "interest",
         "pace",
@@ -120,6 +123,7 @@ class Connection:
         self._delivery: Optional[Delivery] = None  # of a response that did not go out at once
         self._channel: Optional[HandChannel] = None
         self._awaited: Optional[Awaited] = None  # what a coroutine will return
+        self._upgrading: Optional[Upgrade] = None  # what it is to become
         self._body_received = 0
         self._body_started = self._began = self._linger_end = 0.0
         self._status = self._sent = 0
@@ -345,7 +349,7 @@ class Connection:
         if channel is None:
             patience = self._endpoint.timeouts.send
             channel = self._channel = HandChannel(self.transport, self._write_head, patience)
-        answer: Union[Answer, Deferred, None]
+        answer: Union[Answer, Deferred, Upgrade, None]
         awaited, self._awaited = self._awaited, None
         if awaited is None:
             answer = exchange.respond(channel)
@@ -353,6 +357,8 @@ class Connection:
             answer = exchange.conclude(channel, awaited.result, awaited.error)
         if isinstance(answer, Deferred):
             return self._defer(answer, exchange)
+        if isinstance(answer, Upgrade):
+            return self._upgrade(answer, exchange)
         if answer is not None:
             return self._send(answer, exchange)
         rest = channel.end()
@@ -371,6 +377,32 @@ class Connection:
             refusal = HTTPError(503, f"This request cannot be answered now: {error}.")
             return self._send(exchange.failed(refusal), exchange)
         return AGAIN  # The polling thread waits for the client to leave, or for the answer.
+
+    def _upgrade(self, upgrade: Upgrade, exchange: Exchange) -> Wants:
+        """Become a WebSocket, as soon as the poller has let go of the socket."""
+        if self._endpoint.draining:
+            return self._send(exchange.failed(HTTPError(503, "The server stops.")), exchange)
+        self._upgrading = upgrade
+        return LEAVE
+
+    def depart(self) -> None:
+        """Go on as a WebSocket, on the loop."""
+        upgrade, self._upgrading = self._upgrading, None
+        exchange = self._exchange
+        if upgrade is None or exchange is None:
+            self.close()
+            return
+        sockets, writer = self._endpoint.sockets, self._endpoint.writer
+        early = self._reader.take_rest()
+        socket = WebSocketConnection(self.transport, upgrade, exchange, early, sockets, writer)
+        try:
+            sockets.begin(socket)
+        except RuntimeError as error:
+            exchange.failed(error)
+            self.close()
+            return
+        self._exchange = None
+        self._step, self._channel = _closed, None
 
     @property
     def _streams(self) -> bool:

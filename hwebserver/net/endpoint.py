@@ -11,6 +11,7 @@ from ..exchange import Application, Port
 from ..protocol.http1 import Limits
 from ..protocol.response import HeadWriter
 from .stream import Producers
+from .websocket import Sockets
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -31,10 +32,11 @@ class Wants(Enum):
     DISK = 4
     WORK = 5
     AGAIN = 6
-    CLOSE = 7
+    LEAVE = 7
+    CLOSE = 8
 
 
-READ, WRITE, PARK, DISK, WORK, AGAIN, CLOSE = Wants
+READ, WRITE, PARK, DISK, WORK, AGAIN, LEAVE, CLOSE = Wants
 
 
 class Timeouts(NamedTuple):
@@ -64,6 +66,7 @@ class Endpoint:
         timeouts: The deadlines.
         writer: Writes response heads.
         producers: Where streams are made that no worker makes.
+        sockets: Where connections go that become WebSockets.
         tell: Has the polling thread resume a connection that waits; any thread may call it.
 
     Attributes:
@@ -79,6 +82,7 @@ class Endpoint:
         timeouts: Timeouts,
         writer: HeadWriter,
         producers: Producers,
+        sockets: Sockets,
         tell: Callable[[Connection], None],
     ) -> None:
         self.port = port
@@ -87,6 +91,7 @@ class Endpoint:
         self.timeouts = timeouts
         self.writer = writer
         self.producers = producers
+        self.sockets = sockets
         self.tell = tell
         self.draining = False
         self.streams_end = NEVER

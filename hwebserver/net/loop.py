@@ -52,6 +52,11 @@ class LoopThread:
             return False
         return not self._stopped or time.monotonic() < self._farewell_end + _BLOCKED
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the calling thread is the loop's."""
+        return threading.current_thread() is self._thread
+
     def start(self) -> asyncio.AbstractEventLoop:
         """Return the loop, started if it was not; any thread may ask.
 
@@ -68,7 +73,8 @@ class LoopThread:
         if self._stopped:
             raise RuntimeError("the server has stopped")
         if self._loop is None:
-            loop = asyncio.new_event_loop()
+            # Not Windows' own kind: that watches no sockets.
+            loop = asyncio.SelectorEventLoop()
             thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
             try:
                 thread.start()

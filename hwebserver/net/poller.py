@@ -19,7 +19,7 @@ from typing import Any, Optional
 from ..errors import HTTPError
 from ..exchange import ConnectionInfo
 from .connection import Connection
-from .endpoint import AGAIN, CLOSE, DISK, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
+from .endpoint import AGAIN, CLOSE, DISK, LEAVE, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
 from .listener import Exhausted, Listener
 from .transport import Transport
 
@@ -55,12 +55,16 @@ class Poller:
 
     Args:
         max_connections: Most that are open at once.
+        elsewhere: Says how many more are open that this poller has let go of.
         tick: How often deadlines are looked at, in seconds.
     """
 
-    def __init__(self, max_connections: int, tick: float) -> None:
+    def __init__(
+        self, max_connections: int, tick: float, elsewhere: Callable[[], int] = lambda: 0
+    ) -> None:
         self._selector = selectors.DefaultSelector()
         self._max_connections = max_connections
+        self._elsewhere = elsewhere
         self._tick = tick
         self._next_look = 0.0
         self._connections: set[Connection] = set()
@@ -112,7 +116,7 @@ class Poller:
     @property
     def connection_count(self) -> int:
         """How many connections are open."""
-        return len(self._connections)
+        return len(self._connections) + self._elsewhere()
 
     def listen(self, listener: Listener, endpoint: Endpoint) -> None:
         """Accept connections from now on."""
@@ -187,6 +191,10 @@ class Poller:
         """Do what a connection wants, other than what it is watched for already."""
         if wants is CLOSE:
             self._close(connection)
+        elif wants is LEAVE:
+            self._connections.discard(connection)
+            self.disown(connection)
+            connection.depart()
         elif wants is AGAIN:
             # Not watched meanwhile: what it sends waits until the buffer is empty.
             self.disown(connection)
@@ -314,11 +322,11 @@ class Poller:
             sock.fileno(),
         )
         connection = Connection(transport, info, endpoint, now)
-        full = len(self._connections) >= self._max_connections and not self._close_longest_idle()
+        full = self.connection_count >= self._max_connections and not self._close_longest_idle()
         if full and not self._full:
             logger.warning("there are %d connections, the most allowed", self._max_connections)
         self._full = full
-        if full and len(self._connections) >= self._max_connections + self._overflow:
+        if full and self.connection_count >= self._max_connections + self._overflow:
             close_safely(connection)
             return
         if not self._connections:

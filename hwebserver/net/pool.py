@@ -26,13 +26,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Optional
+from typing import Optional, Union
 
 from ..errors import OperationFailed
 from .connection import Connection
 from .endpoint import NEVER, Wants
 from .poller import Dispatch, Poller, close_safely
 from .stream import Producers
+from .websocket import Sockets
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -51,6 +52,19 @@ def _broken() -> Wants:
     """Log an error of ours; the connection that met it is closed."""
     logger.exception("a connection is closed because of an error in the server")
     return Wants.CLOSE
+
+
+class Errand:
+    """A function that a worker is to call, for a coroutine that waits for it.
+
+    Args:
+        function: Raises nothing.
+    """
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self.function = function
 
 
 class _Worker:
@@ -78,6 +92,7 @@ class Pool:
     Args:
         poller: The connections.
         producers: What makes streams beside the workers; it ends with the pool.
+        sockets: The WebSockets.
         max_handlers: Most handlers that run at once.
         name: Begins the names of the threads.
         on_end: Called once the sockets are closed.
@@ -87,12 +102,15 @@ class Pool:
         self,
         poller: Poller,
         producers: Producers,
+        sockets: Sockets,
         max_handlers: int,
         name: str,
         on_end: Callable[[], None],
     ) -> None:
         self._on_end = on_end
         self._producers = producers
+        self._sockets = sockets
+        sockets.on_worker = self.run_soon
         self._poller = poller
         self._max_handlers = max_handlers
         self._name = name
@@ -101,7 +119,7 @@ class Pool:
         self._idle: list[_Worker] = []
         self._standby: Optional[_Worker] = None
         self._polling: Optional[_Worker] = None
-        self._jobs: deque[Connection] = deque()
+        self._jobs: deque[Union[Connection, Errand]] = deque()
         self._busy = 0  # handlers that run off the polling thread
         self._running: _Run = []  # what the polling thread runs, or ran last
         self._stopping = False
@@ -134,6 +152,15 @@ class Pool:
         self._stopping = True
         self._poller.keep_none()
         self._poller.wake()
+
+    def run_soon(self, function: Callable[[], None]) -> None:
+        """Have a worker call a function that raises nothing, as one of the handlers.
+
+        Args:
+            function: The function.
+        """
+        self._jobs.append(Errand(function))
+        self._hire()
 
     @property
     def stopping(self) -> bool:
@@ -189,13 +216,16 @@ class Pool:
         if polling:
             self._poll(worker)
         while not self._ended.is_set():
-            connection = self._next_job(worker)
-            if connection is not None:
-                self._work(worker, connection)
+            job = self._next_job(worker)
+            if isinstance(job, Errand):
+                job.function()
+                self._release(worker)
+            elif job is not None:
+                self._work(worker, job)
             elif self._wait(worker):
                 self._poll(worker)
 
-    def _next_job(self, worker: _Worker) -> Optional[Connection]:
+    def _next_job(self, worker: _Worker) -> Union[Connection, Errand, None]:
         """Return a connection whose handler this thread is to run, or register it as waiting."""
         with self._lock:
             if self._jobs:
@@ -204,9 +234,9 @@ class Pool:
                 self._busy += 1
                 if self._busy + len(self._running) <= self._max_handlers:
                     worker.handling = True
-                    connection = self._jobs.popleft()
+                    job = self._jobs.popleft()
                     self._staff()
-                    return connection
+                    return job
                 self._busy -= 1
             if self._ended.is_set():
                 worker.rouse()  # Nobody else will.
@@ -379,12 +409,16 @@ class Pool:
 
     def _return(self, worker: _Worker, connection: Connection, wants: Wants) -> None:
         """Give a connection back to the polling thread, or close it when there is none left."""
-        with self._lock:
-            self._busy -= 1
-            worker.handling = False
+        self._release(worker)
         self._poller.give_back(connection, wants)
         if self._ended.is_set() and self._poller.reclaim(connection, wants):
             close_safely(connection)
+
+    def _release(self, worker: _Worker) -> None:
+        """Take note that a worker is done with a handler."""
+        with self._lock:
+            self._busy -= 1
+            worker.handling = False
 
     # --- the end ---
 
@@ -399,6 +433,7 @@ class Pool:
         if not self._drained:
             self._drained = True
             self._poller.drain()
+            self._sockets.close_all()
         if not self._poller.close_idle(dispatch):
             return False
         # What workers returned may have been the last; nobody would wake the next wait for it.
@@ -415,7 +450,10 @@ class Pool:
         self._ended.set()
         self._poller.close()
         while self._jobs:
-            close_safely(self._jobs.popleft())
+            job = self._jobs.popleft()
+            if not isinstance(job, Errand):
+                close_safely(job)
+        self._sockets.abort_all()
         self._producers.stop()
         self._on_end()
         with self._lock:

@@ -413,6 +413,11 @@ class RequestReader:
             raise min(faults, key=lambda fault: fault[0])[1]
         self._seen = len(buffer)
 
+    def take_rest(self) -> bytes:
+        """Return what has come behind the current request, and forget it."""
+        rest, self._buffer = bytes(self._buffer), _EMPTY
+        return rest
+
     def take_body(self) -> bytes:
         """Return the bytes of the body that have arrived, decoded, and forget them.
 

@@ -168,6 +168,10 @@ class HeadWriter:
             lines.append(f"Content-Length: {framing.length}")
         elif framing.chunked:
             lines.append("Transfer-Encoding: chunked")
+        if status == 426:
+            # RFC 9110 15.5.22 and 7.8: it names the protocol, and the field is for this hop.
+            lines.append("Upgrade: websocket")
+            connection = "close, Upgrade" if connection == "close" else "Upgrade"
         if connection:
             lines.append(f"Connection: {connection}")
         return "\r\n".join((*lines, "", "")).encode("latin-1")

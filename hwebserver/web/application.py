@@ -14,7 +14,8 @@ from collections.abc import Awaitable
 from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest, UnsendableError
-from ..exchange import Answer, Channel, ConnectionInfo, Deferred, Pace
+from ..exchange import Answer, Channel, ConnectionInfo, Deferred, Pace, Upgrade
+from ..protocol.handshake import Handshake, is_upgrade, read_handshake
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
 from ..protocol.multipart import boundary_of
@@ -25,6 +26,7 @@ from .request import Request, Site
 from .response import Response
 from .routing import Kind, Match, Router
 from .uploads import Body, BodyBuffer, FormUpload
+from .websocket import OpenSockets, SocketSession
 
 server_logger = logging.getLogger("hwebserver.server")
 app_logger = logging.getLogger("hwebserver.app")
@@ -50,12 +52,14 @@ class Plan(NamedTuple):
         matches: The registrations that may answer, the one that wins first.
         refusal: What to say at once; then there are no matches.
         pace: That of the registration that wins.
+        handshake: What an upgrade to a WebSocket asks for.
     """
 
     version: int
     matches: list[Match]
     refusal: Optional[Response] = None
     pace: Pace = _NO_PACE
+    handshake: Optional[Handshake] = None
 
 
 class Application:
@@ -63,22 +67,31 @@ class Application:
 
     Args:
         router: Where paths lead.
+        sockets: Where upgrades to WebSockets lead.
         site: What every request shares.
+        opened: Where open WebSockets are known.
     """
 
-    def __init__(self, router: Router, site: Site) -> None:
+    def __init__(self, router: Router, sockets: Router, site: Site, opened: OpenSockets) -> None:
         self._router = router
+        self._sockets = sockets
+        self._opened = opened
         self.site = site
+
+    @property
+    def _version(self) -> int:
+        """Changes with every registration."""
+        return self._router.version + self._sockets.version
 
     def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
         """Begin with a request; see ``exchange.Application``."""
         plan = head.memo
-        if plan is None or plan.version != self._router.version:
+        if plan is None or plan.version != self._version:
             plan = head.memo = self._plan(head, info)
         # A body of no bytes is one too: a form that is not even ended.
         sent = head.has_body or "content-length" in head.fields.combined
         body = self._body(head) if sent and plan.refusal is None else None
-        return Exchange(self.site, head, info, plan, body)
+        return Exchange(self.site, head, info, plan, body, self._opened)
 
     def _body(self, head: RequestHead) -> Body:
         """Return where the body of a request goes.
@@ -98,10 +111,12 @@ class Application:
         """Answer what cannot be understood; see ``exchange.Application``."""
         _log_refusal(error, info)
         response = _error_response(head, error.status, error.message)
-        return Exchange(self.site, head, info, Plan(0, [], response))
+        return Exchange(self.site, head, info, Plan(0, [], response), None, self._opened)
 
     def _plan(self, head: RequestHead, info: ConnectionInfo) -> Plan:
-        version = self._router.version
+        version = self._version
+        if head.minor and is_upgrade(head.fields):
+            return self._plan_upgrade(version, head, info)
         if head.path == "*":
             return Plan(version, [], _allow(Response(b"", 204, ""), _METHODS))
         found = self._router.find(head.path, info.port.keys)
@@ -115,6 +130,9 @@ class Application:
         if matches:
             return Plan(version, matches, None, matches[0].route.pace)
         if not found:
+            if self._sockets.find(head.path, info.port.keys):
+                error = HTTPError(426, "Here is a WebSocket, which is opened by an upgrade.")
+                return Plan(version, [], _upgrade_error(head, error))
             return Plan(version, [], _error_response(head, 404, "Not found"))
         methods: set[str] = {"OPTIONS"}
         for match in found:
@@ -125,6 +143,25 @@ class Application:
         # The method is not named: the answer to HEAD has the length of that to GET.
         response = _error_response(head, 405, "This method is not allowed here.")
         return Plan(version, [], _allow(response, ", ".join(sorted(methods))))
+
+    def _plan_upgrade(self, version: int, head: RequestHead, info: ConnectionInfo) -> Plan:
+        """Find what takes an upgrade: WebSockets alone."""
+        found = self._sockets.find(head.path, info.port.keys)
+        if not found:
+            return Plan(version, [], _error_response(head, 404, "There is no WebSocket here."))
+        try:
+            handshake = read_handshake(head)
+        except HTTPError as error:
+            return Plan(version, [], _upgrade_error(head, error))
+        return Plan(version, found[:1], None, found[0].route.pace, handshake)
+
+
+def _upgrade_error(head: RequestHead, error: HTTPError) -> Response:
+    """Return an error that tells a client how a WebSocket is opened (RFC 6455 4.2.2)."""
+    response = _error_response(head, error.status, error.message)
+    if error.status == 426:
+        response.setHeader("Sec-WebSocket-Version", "13")
+    return _allow(response, "GET") if error.status == 405 else response
 
 
 def _log_refusal(error: HTTPError, info: ConnectionInfo) -> None:
@@ -167,7 +204,7 @@ async def _outcome(result: Awaitable[Any]) -> Any:
 class Exchange:
     """One request and its answer; see ``exchange.Exchange``."""
 
-    __slots__ = ("_body", "_head", "_info", "_plan", "_request", "_site", "pace")
+    __slots__ = ("_body", "_head", "_info", "_opened", "_plan", "_request", "_site", "pace")
 
     def __init__(
         self,
@@ -175,9 +212,11 @@ class Exchange:
         head: Optional[RequestHead],
         info: ConnectionInfo,
         plan: Plan,
-        body: Optional[Body] = None,
+        body: Optional[Body],
+        opened: OpenSockets,
     ) -> None:
         self._site = site
+        self._opened = opened
         self._head = head
         self._info = info
         self._plan = plan
@@ -198,7 +237,7 @@ class Exchange:
             self._body = BodyBuffer(self._site.in_memory)
         return self._body
 
-    def respond(self, channel: Channel) -> Union[Answer, Deferred, None]:
+    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, None]:
         """Run the handler and return its answer."""
         if self._head is None:
             return self.refusal
@@ -209,6 +248,8 @@ class Exchange:
                 _log_refusal(error, self._info)
                 return _error_response(self._head, error.status, error.message).answer()
         request = self._request = Request(self._head, self._info, self._site, self._body, channel)
+        if self._plan.handshake is not None:
+            return self._upgrade(request, self._plan.handshake, self._plan.matches[0])
         try:
             result = self._run(request)
         except BaseException as error:
@@ -216,6 +257,14 @@ class Exchange:
         if hasattr(result, "__await__"):
             return Deferred(_outcome(result))
         return self.conclude(channel, result, None)
+
+    def _upgrade(self, request: Request, handshake: Handshake, match: Match) -> Upgrade:
+        """Hand an upgrade to a session of the class that was registered."""
+        request.end()
+        request.bind(match.route.values(match.segments))
+        refusal = errorResponse(request, "The upgrade is refused.", 403).answer()
+        session = SocketSession(match.route.target, request, refusal, self._opened)
+        return Upgrade(handshake, session.run)
 
     def conclude(
         self, channel: Channel, result: Any, error: Optional[BaseException]
