@@ -64,6 +64,8 @@ broadcast = default_server.broadcast
 insertHandlerForPort = default_server.insertHandlerForPort
 findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
+setAsyncioLoop = default_server.setAsyncioLoop
+isAsyncioEnabled = default_server.isAsyncioEnabled
 
 webServerVerbosity = Verbosity
 webServerSeverity = Severity
@@ -115,6 +117,7 @@ __all__ = [
     "findHandlerForPort",
     "insertHandlerForPort",
     "insertWebSocketForPort",
+    "isAsyncioEnabled",
     "isInDebugMode",
     "isRunning",
     "isUIAvailable",
@@ -128,6 +131,7 @@ __all__ = [
     "requestShutdown",
     "run",
     "runServer",
+    "setAsyncioLoop",
     "setSettingsForPort",
     "url",
     "urlHandler",

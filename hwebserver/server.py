@@ -13,7 +13,7 @@ from .enums import Verbosity
 from .errors import OperationFailed
 from .hosts.graphical import is_ui_available
 from .net.endpoint import Endpoint
-from .net.loop import LoopThread
+from .net.loop import HostLoop, Loop, LoopThread
 from .net.poller import Poller
 from .net.pool import Pool
 from .net.stream import Producers
@@ -32,6 +32,8 @@ from .web.routing import port_keys
 logger = logging.getLogger("hwebserver.server")
 
 if TYPE_CHECKING:
+    import asyncio
+
     from .reloader import Reloader
 
 #: How often a waiting main thread wakes, in seconds: Windows delivers Ctrl+C only then, and on
@@ -87,6 +89,7 @@ class Server(Registrations):
         self._debug = False
         self._restart = False
         self._reloader: Optional[Reloader] = None
+        self._host_loop: Optional[asyncio.AbstractEventLoop] = None
 
     def name(self) -> str:
         """Return the name of the server."""
@@ -125,6 +128,30 @@ class Server(Registrations):
             OperationFailed: an option is unknown, or its value cannot be.
         """
         self._settings.set_for_port(settings, port_key(port_name))
+
+    def setAsyncioLoop(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
+        """Have coroutines run on an asyncio loop that the program runs, from the next ``run`` on.
+
+        Handlers that are coroutines, and WebSockets, can use there what belongs to the loop. The
+        server never stops it; at its end it cancels what it began there, and nothing else.
+
+        Args:
+            loop: The loop; None: the server starts one of its own when the first coroutine comes.
+
+        Raises:
+            OperationFailed: it is no loop, it is closed, or the server is running.
+        """
+        if loop is not None and not hasattr(loop, "call_soon_threadsafe"):
+            raise OperationFailed(f"setAsyncioLoop takes an asyncio loop, not {loop!r}")
+        if loop is not None and loop.is_closed():
+            raise OperationFailed("setAsyncioLoop takes a loop that runs, and this one is closed")
+        if self.isRunning():
+            raise OperationFailed("the server is running: setAsyncioLoop comes before run")
+        self._host_loop = loop
+
+    def isAsyncioEnabled(self) -> bool:
+        """Return whether handlers may be coroutines: always, whether a loop was given or not."""
+        return True
 
     # --- life ---
 
@@ -268,10 +295,10 @@ class Server(Registrations):
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
         name = f"hwebserver-{self._name}" if self._name else "hwebserver"
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
-        loop = LoopThread(f"{name}-asyncio")
+        loop = self._make_loop(name)
         sockets = Sockets(loop, _socket_settings(values))
         limit = _connection_limit(values["MAX_CONNECTIONS"])
-        poller = Poller(limit, max(0.01, tick), sockets.__len__)
+        poller = Poller(limit, max(0.01, tick), sockets.__len__, loop.look)
         sockets.on_end = poller.wake
         producers = Producers(loop, values["MAX_EVENT_STREAMS"], name)
         endpoints = [
@@ -291,6 +318,13 @@ class Server(Registrations):
             for listener in one.listeners:
                 poller.listen(listener, endpoint)
         return Pool(poller, producers, sockets, values["MAX_NUM_THREADS"], name, console.close)
+
+    def _make_loop(self, name: str) -> Loop:
+        if self._host_loop is None:
+            return LoopThread(f"{name}-asyncio")
+        if self._host_loop.is_closed():
+            raise OperationFailed("the loop that setAsyncioLoop was given is closed")
+        return HostLoop(self._host_loop)
 
     def _call_back(self, callback: Optional[Callable[..., Any]]) -> None:
         """Tell the caller which ports listen; an error of theirs is logged and stops nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Optional
 
-from .loop import LoopThread, Task
+from .loop import Loop, Task
 
 
 class Awaited:
@@ -31,7 +31,7 @@ class Awaited:
     __slots__ = ("_task", "_tell", "done", "error", "result")
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], loop: LoopThread, tell: Callable[[], None]
+        self, coroutine: Coroutine[Any, Any, Any], loop: Loop, tell: Callable[[], None]
     ) -> None:
         self.done = False
         self.result: Any = None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Optional, Protocol
 
 from ..errors import HTTPError
 from ..exchange import AsyncSource, Source, StreamBody
-from .loop import LoopThread, Task
+from .loop import Loop, Task
 
 if TYPE_CHECKING:
     import asyncio
@@ -181,7 +181,7 @@ class _ThreadProducer:
 class _LoopProducer:
     """A coroutine that reads a source."""
 
-    def __init__(self, source: AsyncSource, feed: Feed, loop: LoopThread) -> None:
+    def __init__(self, source: AsyncSource, feed: Feed, loop: Loop) -> None:
         self._source = source
         self._feed = feed
         self._wake: Callable[[], None] = lambda: None
@@ -243,7 +243,7 @@ class Producers:
         name: Begins the names of the threads.
     """
 
-    def __init__(self, loop: LoopThread, most: int, name: str) -> None:
+    def __init__(self, loop: Loop, most: int, name: str) -> None:
         self.loop = loop
         self._most = most
         self._name = name
