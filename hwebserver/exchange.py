@@ -239,11 +239,7 @@ class SocketChannel(Protocol):
         """
 
     def refuse(self, answer: Answer) -> None:
-        """Answer the upgrade with something else.
-
-        Raises:
-            ConnectionError: the client has left, or the upgrade has been answered.
-        """
+        """Answer the upgrade with something else; a second call does nothing."""
 
     async def receive(self) -> Union[str, bytes, None]:
         """Return the next message; None: there will be none, see ``close_code``."""
@@ -255,6 +251,9 @@ class SocketChannel(Protocol):
             ConnectionError: the socket is closed.
         """
 
+    async def drain(self) -> None:
+        """Wait until the client has taken enough of what was sent."""
+
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; a second call does nothing.
 
@@ -262,15 +261,19 @@ class SocketChannel(Protocol):
             ValueError: no close frame can carry the code or the reason.
         """
 
-    def from_thread(self, function: Callable[..., object], *arguments: object) -> None:
-        """Have the loop call a function; any thread may ask."""
+    def from_thread(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Have the loop call a function; any thread may ask. Returns whether it will."""
 
     @property
     def on_loop(self) -> bool:
         """Whether the calling thread is the loop's; any thread may ask."""
 
     async def on_worker(self, function: Callable[[], Any]) -> Any:
-        """Have a worker call a function that may block, and return what it returns."""
+        """Have a worker call a function that may block, and return what it returns.
+
+        Raises:
+            ConnectionError: the server has stopped.
+        """
 
 
 class Upgrade(NamedTuple):

@@ -382,6 +382,10 @@ class Connection:
         """Become a WebSocket, as soon as the poller has let go of the socket."""
         if self._endpoint.draining:
             return self._send(exchange.failed(HTTPError(503, "The server stops.")), exchange)
+        try:
+            self._endpoint.sockets.loop.check_sockets()
+        except RuntimeError as error:
+            return self._send(exchange.failed(error), exchange)
         self._upgrading = upgrade
         return LEAVE
 

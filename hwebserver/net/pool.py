@@ -33,7 +33,7 @@ from .connection import Connection
 from .endpoint import NEVER, Wants
 from .poller import Dispatch, Poller, close_safely
 from .stream import Producers
-from .websocket import Sockets
+from .websocket import Errand, Sockets
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -52,19 +52,6 @@ def _broken() -> Wants:
     """Log an error of ours; the connection that met it is closed."""
     logger.exception("a connection is closed because of an error in the server")
     return Wants.CLOSE
-
-
-class Errand:
-    """A function that a worker is to call, for a coroutine that waits for it.
-
-    Args:
-        function: Raises nothing.
-    """
-
-    __slots__ = ("function",)
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self.function = function
 
 
 class _Worker:
@@ -153,14 +140,23 @@ class Pool:
         self._poller.keep_none()
         self._poller.wake()
 
-    def run_soon(self, function: Callable[[], None]) -> None:
-        """Have a worker call a function that raises nothing, as one of the handlers.
+    def run_soon(self, errand: Errand) -> None:
+        """Have a worker run an errand, as one of the handlers.
 
         Args:
-            function: The function.
+            errand: The errand.
+
+        Raises:
+            ConnectionAbortedError: the server has stopped.
         """
-        self._jobs.append(Errand(function))
+        self._jobs.append(errand)
         self._hire()
+        if self._ended.is_set():
+            try:
+                self._jobs.remove(errand)
+            except ValueError:
+                return  # It was taken just before.
+            raise ConnectionAbortedError("the server has stopped")
 
     @property
     def stopping(self) -> bool:
@@ -218,7 +214,7 @@ class Pool:
         while not self._ended.is_set():
             job = self._next_job(worker)
             if isinstance(job, Errand):
-                job.function()
+                job.run()
                 self._release(worker)
             elif job is not None:
                 self._work(worker, job)
@@ -451,7 +447,9 @@ class Pool:
         self._poller.close()
         while self._jobs:
             job = self._jobs.popleft()
-            if not isinstance(job, Errand):
+            if isinstance(job, Errand):
+                job.drop()
+            else:
                 close_safely(job)
         self._sockets.abort_all()
         self._producers.stop()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest, UnsendableError
@@ -196,8 +196,12 @@ def _error_response(head: Optional[RequestHead], status: int, message: str) -> R
     return error_json(status, message) if json else error_page(status, message)
 
 
+def _coroutine(result: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+    """Return an awaitable as a coroutine: the loop runs nothing else."""
+    return result if isinstance(result, Coroutine) else _outcome(result)
+
+
 async def _outcome(result: Awaitable[Any]) -> Any:
-    """Return what an awaitable gives: the loop runs coroutines alone."""
     return await result
 
 
@@ -255,7 +259,7 @@ class Exchange:
         except BaseException as error:
             return self.conclude(channel, None, error)
         if hasattr(result, "__await__"):
-            return Deferred(_outcome(result))
+            return Deferred(_coroutine(result))
         return self.conclude(channel, result, None)
 
     def _upgrade(self, request: Request, handshake: Handshake, match: Match) -> Upgrade:
