@@ -400,7 +400,8 @@ class WebSocketConnection:
         protocol = self._protocol
         if protocol is None or self._gone or self._close_sent:
             raise ConnectionAbortedError("the WebSocket is not open")
-        if self._queued > self._settings.queue:
+        # What is being sent does not count: a client may be at a long message, and read it.
+        if self._outgoing and self._queued - len(self._outgoing[0]) > self._settings.queue:
             logger.warning("a WebSocket is closed: its client does not read")
             self.end_session(CloseCode.TRY_AGAIN_LATER, "the client does not read")
             raise ConnectionAbortedError("the client of the WebSocket does not read")
@@ -612,8 +613,12 @@ class WebSocketConnection:
             self._schedule_ping()
             return
         self._write(protocol.ping())
-        patience = self._settings.ping_timeout
-        self._set_timer(patience, self._expect, now, now + patience)
+        self._await_life(now, now + self._settings.ping_timeout)
+
+    def _await_life(self, pinged: float, due: float) -> None:
+        """Look again when the time is up, or when the next ping may be due."""
+        left = due - self._loop.time()
+        self._set_timer(min(left, self._settings.ping_interval), self._expect, pinged, due)
 
     def _expect(self, pinged: float, due: float) -> None:
         """Give up a client that nothing was heard of since a ping."""
@@ -622,10 +627,11 @@ class WebSocketConnection:
             self._heard = now  # It is we who do not listen: the session is behind.
         if self._heard >= pinged:
             self._schedule_ping()
+        elif now < due:
+            self._await_life(pinged, due)
         elif now - due > _LATE:
             # The loop was held up, and what has come may still wait in the socket.
-            patience = self._settings.ping_timeout
-            self._set_timer(patience, self._expect, pinged, now + patience)
+            self._await_life(pinged, now + self._settings.ping_timeout)
         else:
             logger.info("a WebSocket is closed: its client does not answer pings")
             self.abort()
