@@ -110,7 +110,7 @@ _TABLE = (
            0, optional=True),
     Option("MAX_WEBSOCKET_MESSAGE_SIZE", int, 16 * _MB,
            "Bytes of one message of a WebSocket, unpacked (else closed with 1009).", 1),
-    Option("MAX_WEBSOCKET_FRAGMENTS", int, 65536, "Frames that one message may come in.", 1),
+    Option("MAX_WEBSOCKET_FRAGMENTS", int, 80_000, "Frames that one message may come in.", 1),
     Option("MAX_WEBSOCKET_QUEUE_SIZE", int, _MB,
            "Bytes that wait for the client of a WebSocket before it is closed with 1013.", 0),
     Option("WEBSOCKET_COMPRESSION", bool, True, "Compress messages for clients that offer it."),

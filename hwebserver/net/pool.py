@@ -33,7 +33,7 @@ from .connection import Connection
 from .endpoint import NEVER, Wants
 from .poller import Dispatch, Poller, close_safely
 from .stream import Producers
-from .websocket import Errand, Sockets
+from .websocket import Errand, Sockets, Stopped
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -147,7 +147,7 @@ class Pool:
             errand: The errand.
 
         Raises:
-            ConnectionAbortedError: the server has stopped.
+            Stopped: the server has stopped.
         """
         self._jobs.append(errand)
         self._hire()
@@ -156,7 +156,7 @@ class Pool:
                 self._jobs.remove(errand)
             except ValueError:
                 return  # It was taken just before.
-            raise ConnectionAbortedError("the server has stopped")
+            raise Stopped
 
     @property
     def stopping(self) -> bool:

@@ -46,6 +46,9 @@ app_logger = logging.getLogger("hwebserver.app")
 _INBOX = 32
 _INBOX_SIZE = 65536
 
+#: Most pings that are answered of those that come at once.
+_PONGS = 16
+
 #: Bytes that wait for a client before ``send`` waits too.
 _HIGH_WATER = 65536
 
@@ -136,6 +139,13 @@ class Sockets:
             return list(self._open)
 
 
+class Stopped(ConnectionAbortedError):
+    """No worker can be had, since the server has stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("the server has stopped")
+
+
 class Errand:
     """A function that a worker is to call, for a coroutine that waits for what it returns.
 
@@ -165,7 +175,7 @@ class Errand:
 
     def drop(self) -> None:
         """Do not call the function, since the server has stopped."""
-        self._conclude(None, ConnectionAbortedError("the server has stopped"))
+        self._conclude(None, Stopped())
 
 
 class _Sent:
@@ -306,7 +316,8 @@ class WebSocketConnection:
 
         if isinstance(error, CancelledError):
             return self._gone or self._protocol is None
-        return self._gone and isinstance(error, ConnectionError)
+        unanswered = self._gone and self._protocol is None
+        return isinstance(error, Stopped) or (unanswered and isinstance(error, ConnectionError))
 
     def _leave(self, task: asyncio.Task[None]) -> None:
         """Take note that the session has ended."""
@@ -476,21 +487,21 @@ class WebSocketConnection:
         protocol = self._protocol
         if protocol is None or self._gone:
             return
-        ping: Optional[Ping] = None
+        pings: list[bytes] = []
         for event in protocol.receive(data):
             if isinstance(event, (str, bytes)):
                 self._inbox.append(event)
                 self._inbox_size += len(event)
             elif isinstance(event, Ping):
-                ping = event  # Of several the last is answered (RFC 6455 5.5.3).
+                pings.append(event.payload)
             elif isinstance(event, CloseReceived):
                 self._end_input(event.code, event.reason)
             elif isinstance(event, ProtocolFailure):
                 logger.warning("a WebSocket is closed with %d: %s", event.code, event.reason)
                 self._answer_reason = event.reason
                 self._end_input(event.code, event.reason)
-        if ping is not None:
-            self._answer_ping(ping.payload)
+        if pings:
+            self._answer_pings(pings)
         if self._peer_done:
             if not self.open:  # our close frame has gone: the handshake is complete
                 self._half_close()
@@ -500,13 +511,16 @@ class WebSocketConnection:
         if not self._room_for_more(1):
             self._stop_reading()
 
-    def _answer_ping(self, payload: bytes) -> None:
-        """Send a pong, or keep it until the one before it has gone: pings fill no memory."""
+    def _answer_pings(self, payloads: list[bytes]) -> None:
+        """Send pongs; of many only the last ones (RFC 6455 5.5.3), so pings fill no memory.
+
+        While earlier pongs wait for the client, one that answers all pings behind them waits too.
+        """
         protocol = self._protocol
         if protocol is None or self._sent < self._pong_end:
-            self._pong = payload
+            self._pong = payloads[-1]
             return
-        self._write(protocol.pong(payload))
+        self._write(b"".join(map(protocol.pong, payloads[-_PONGS:])))
         self._pong_end = self._sent + self._queued
 
     def _end_input(self, code: int, reason: str) -> None:
@@ -573,7 +587,7 @@ class WebSocketConnection:
         self._heard = self._loop.time()  # What it takes is a sign of life, like what it sends.
         if self._pong is not None and self._sent >= self._pong_end:
             payload, self._pong = self._pong, None
-            self._answer_ping(payload)
+            self._answer_pings([payload])
         if self._queued <= _HIGH_WATER:
             self._let_senders_go()
         if not self._outgoing:

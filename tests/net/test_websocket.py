@@ -74,6 +74,7 @@ def warnings(caplog):
         ([frame(TEXT, b"\xc3", False), frame(0, b"\xbc")], [Frame(TEXT, b"\xc3\xbc")]),
         ([frame(PING, b"p")], [Frame(PONG, b"p")]),
         ([frame(PING, b"x" * 125)], [Frame(PONG, b"x" * 125)]),
+        ([frame(PING, b"%d" % n) for n in range(16)], [Frame(PONG, b"%d" % n) for n in range(16)]),
         ([frame(PONG, b"p"), text("a")], [Frame(TEXT, b"a")]),
         (
             [frame(TEXT, b"a", False), frame(PING, b"p"), frame(0, b"b")],
@@ -281,11 +282,11 @@ def test_messages_that_are_not_compressed_may_come_all_the_same(echo):
 
 def test_compression_can_be_switched_off(echo):
     settings = {"WEBSOCKET_COMPRESSION": False}
-    with running(echo, settings=settings):
-        with websocket(echo, Sec_WebSocket_Extensions=DEFLATE) as client:
-            assert b"Extensions" not in client.answer
-            client.send(frame(TEXT, packed(b"a"), rsv=4))
-            assert client.ended().code == 1002
+    fields = {"Sec_WebSocket_Extensions": DEFLATE}
+    with running(echo, settings=settings), websocket(echo, **fields) as client:
+        assert b"Extensions" not in client.answer
+        client.send(frame(TEXT, packed(b"a"), rsv=4))
+        assert client.ended().code == 1002
 
 
 @pytest.mark.parametrize(
@@ -317,14 +318,14 @@ def test_the_size_of_a_message_has_a_limit(echo, fields, size, parts):
     sent = frame(TEXT, payload, rsv=rsv)
     if parts == 2:
         sent = frame(TEXT, payload[:3], False, rsv) + frame(0, payload[3:])
-    with running(echo, settings={"MAX_WEBSOCKET_MESSAGE_SIZE": 1000}):
-        with websocket(echo, **fields) as client:
-            client.send(sent)
-            if size > 1000:
-                assert client.ended().code == 1009
-            else:
-                answer = client.receive().payload
-                assert (unpacked(answer) if fields else answer) == b"x" * size
+    settings = {"MAX_WEBSOCKET_MESSAGE_SIZE": 1000}
+    with running(echo, settings=settings), websocket(echo, **fields) as client:
+        client.send(sent)
+        if size > 1000:
+            assert client.ended().code == 1009
+        else:
+            answer = client.receive().payload
+            assert (unpacked(answer) if fields else answer) == b"x" * size
 
 
 def test_the_limit_is_16_mib_and_told_by_the_head_of_the_frame(echo):
@@ -341,20 +342,26 @@ def test_the_limit_is_16_mib_and_told_by_the_head_of_the_frame(echo):
 
 @pytest.mark.parametrize("count", [9, 10, 11])
 def test_the_number_of_fragments_has_a_limit(echo, count):
-    with running(echo, settings={"MAX_WEBSOCKET_FRAGMENTS": 10}):
-        with websocket(echo) as client:
-            client.send(frame(TEXT, b"a", False), *[frame(0, b"", False)] * (count - 2), frame(0))
-            if count > 10:
-                assert client.ended().code == 1009
-            else:
-                assert client.message() == "a"
+    with running(echo, settings={"MAX_WEBSOCKET_FRAGMENTS": 10}), websocket(echo) as client:
+        client.send(frame(TEXT, b"a", False), *[frame(0, b"", False)] * (count - 2), frame(0))
+        if count > 10:
+            assert client.ended().code == 1009
+        else:
+            assert client.message() == "a"
+
+
+def test_4_mib_may_come_in_frames_of_64_bytes(echo):
+    pieces = [frame(0, b"x" * 64, False)] * 65535
+    with running(echo), websocket(echo) as client:
+        client.send(frame(BINARY, b"x" * 64, False), *pieces, frame(0))
+        assert client.message() == b"x" * (4 << 20)
 
 
 def test_very_many_empty_fragments_are_too_many(echo):
     with running(echo), websocket(echo) as client:
         client.send(frame(TEXT, b"", False))
         with contextlib.suppress(ConnectionError):
-            client.send(frame(0, b"", False) * 70_000)
+            client.send(frame(0, b"", False) * 100_000)
         assert client.ended().code == 1009
 
 
@@ -362,12 +369,10 @@ def test_a_flood_of_pings_is_answered_with_few_pongs_and_the_last(echo):
     pings = [frame(PING, b"%d" % number) for number in range(5000)]
     with running(echo), websocket(echo) as client:
         client.send(*pings, text("behind"))
-        frames = []
-        while not frames or frames[-1].opcode != TEXT or frames[-2].payload != b"4999":
+        frames = [client.receive()]
+        while Frame(PONG, b"4999") not in frames:
             frames.append(client.receive())
-            if frames[-1] == Frame(PONG, b"4999"):
-                break
-        assert len(frames) < 500
+        assert len(frames) < 1000
         assert {one.opcode for one in frames} <= {PONG, TEXT}
 
 
@@ -397,7 +402,7 @@ def test_pings_of_a_client_that_does_not_read_fill_no_memory(server):
         pongs = [client.receive()]
         while pongs[-1].payload != b"1999":
             pongs.append(client.receive())
-        assert len(pongs) < 10
+        assert len(pongs) < 20
 
 
 def test_messages_that_wait_for_a_busy_session_are_bounded(server):
@@ -475,8 +480,8 @@ def test_a_client_that_reads_again_in_time_sees_1013(server):
 
     with running(server, settings={"MAX_WEBSOCKET_QUEUE_SIZE": 0}), websocket(server) as client:
         wait_until(lambda: sockets)
-        with pytest.raises(ConnectionError):
-            for _ in range(100):
+        with contextlib.suppress(ConnectionError):
+            while True:
                 sockets[0].send(bytes(1 << 20))
         assert client.message() == bytes(1 << 20)
         got = client.receive()
