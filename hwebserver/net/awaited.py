@@ -47,6 +47,13 @@ class Awaited:
         self.done = True
         self._tell()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it ended because it was cancelled."""
+        from asyncio import CancelledError
+
+        return isinstance(self.error, CancelledError)
+
     def cancel(self) -> None:
         """Cancel it, since nobody waits for what it would return."""
         self._task.cancel()

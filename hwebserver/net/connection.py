@@ -119,7 +119,7 @@ class Connection:
         self._step: Callable[[float], Wants] = self._receive_head
         self._kept = False  # waits between two requests
         self._close = False
-        self._left = False  # the client has, in the middle of a stream
+        self._left = False  # the client has, while its response was made
         self._delivery: Optional[Delivery] = None  # of a response that did not go out at once
         self._channel: Optional[HandChannel] = None
         self._awaited: Optional[Awaited] = None  # what a coroutine will return
@@ -154,7 +154,9 @@ class Connection:
         if self._streams:
             return WORK if self._left else self._send_on(now)
         if self._awaited is not None:
-            return WORK if self._awaited.done else self._watch_client(self._receive_ahead)
+            if self._awaited.done:
+                return WORK
+            return PARK if self._left else self._watch_client(self._receive_ahead)
         if self._step == self._await_worker:
             return WORK
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
@@ -353,8 +355,13 @@ class Connection:
         awaited, self._awaited = self._awaited, None
         if awaited is None:
             answer = exchange.respond(channel)
+        elif self._left and awaited.cancelled:
+            return CLOSE
         else:
             answer = exchange.conclude(channel, awaited.result, awaited.error)
+        if self._left and isinstance(answer, Answer):
+            _drop(answer)
+            return CLOSE
         if isinstance(answer, Deferred):
             return self._defer(answer, exchange)
         if isinstance(answer, Upgrade):
@@ -592,11 +599,16 @@ class Connection:
 
     def _forsake(self) -> Wants:
         """End with a client that has left; what makes a stream is told so where handlers run."""
-        if not self._streams:
+        if self._awaited is None and not self._streams:
             return CLOSE
         self._left = True
         self._step = _closed
-        return AGAIN
+        if self._awaited is None:
+            return AGAIN
+        # The coroutine may be using the connection and what was uploaded: both stay until it ends.
+        self.transport.abort()
+        self._awaited.cancel()
+        return PARK
 
     def _finish(self, now: float) -> Wants:
         """The response is sent: keep the connection, or end it."""
