@@ -307,7 +307,8 @@ class Producers:
                 body.leave()
 
     def discard(self, body: StreamBody) -> None:
-        """Close a body that nobody has read."""
+        """Close a body that nobody has read, and say so as if the client had left."""
+        self._bid_farewell(body)
         if not body.asynchronous:
             body.close()
             return
