@@ -124,7 +124,7 @@ class StreamBody:
             ``Source`` is read on a worker, whenever the client has taken the piece before.
         live: Whether it lasts as long as the client and the server: a source is read on a thread
             of its own, the head goes out at once, and all ends when the server is told to stop.
-        left: Called once, where handlers run, when the client has left before the end.
+        left: Called once, where it may block, when the client has left before the end.
 
     Attributes:
         opening: What a live one sends behind its head.
@@ -158,6 +158,11 @@ class StreamBody:
         self.pause = 0.0
         self.taken = False
         self._left = left
+
+    @property
+    def wants_farewell(self) -> bool:
+        """Whether ``leave`` has something to call."""
+        return self._left is not None
 
     def leave(self) -> None:
         """Say that the client has left before the end; a second call does nothing."""
@@ -367,8 +372,13 @@ class Exchange(Protocol):
     def unsendable(self, error: BaseException) -> Answer:
         """Return what is sent instead of an answer that cannot be sent."""
 
-    def failed(self, error: BaseException) -> Answer:
-        """Log that the body could not be made, and return what is sent if nothing was yet."""
+    def failed(self, error: BaseException, late: bool = False) -> Answer:
+        """Log that the body could not be made, and return what is sent if nothing was yet.
+
+        Args:
+            error: Why.
+            late: Whether something was, so that the client is told nothing.
+        """
 
     def drop(self) -> None:
         """Let go of what it holds, since another exchange answers in its place."""

@@ -53,12 +53,6 @@ _JOIN_LIMIT = 65536
 _NO_PACE = Pace()
 
 
-def _drop(answer: Answer) -> None:
-    """Let go of what an answer whose body is not sent holds."""
-    if not isinstance(answer.body, bytes):
-        answer.body.close()
-
-
 def _closed(now: float) -> Wants:
     return CLOSE
 
@@ -161,11 +155,21 @@ class Connection:
             return WORK
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
 
+    def nudged(self, now: float) -> Wants:
+        """Go on, since what it waits for may have come.
+
+        A nudge may be late: what it told of was found otherwise, and something else goes on.
+        """
+        if self._step == self._await_pieces:
+            return self._send_on(now)
+        return self.resume(now) if self._awaited is not None else self.interest or READ
+
     def expire(self, now: float) -> Wants:
         """Go on, since the deadline has passed."""
         if self._step == self._await_pieces:
             self._open_delivery().beat()
-            return self._send_on(now)
+            wants = self._send_on(now)
+            return AGAIN if wants is WORK else wants  # nobody hands out work from here
         if self._streams:
             return self._forsake()
         if self._step == self._receive_body:
@@ -438,11 +442,12 @@ class Connection:
 
     def _fail(self, delivery: Delivery, exchange: Exchange) -> Wants:
         """Answer for a body that could not be made, or leave it unfinished for all to see."""
-        answer = exchange.failed(delivery.error or RuntimeError("the body could not be made"))
         started = delivery.started
+        error = delivery.error or RuntimeError("the body could not be made")
+        answer = exchange.failed(error, started)
         delivery.withdraw()
         if started:
-            _drop(answer)
+            self._drop(answer)
             return CLOSE
         return self._send(answer, exchange)
 
@@ -454,12 +459,12 @@ class Connection:
         try:
             head, framing = self._write_head(answer)
         except (TypeError, ValueError) as error:
-            _drop(answer)
+            self._drop(answer)
             answer = exchange.unsendable(error)
             head, framing = self._write_head(answer)
         body = answer.body
         if not framing.has_body:
-            _drop(answer)
+            self._drop(answer)
             return self._send_bytes(head)
         if isinstance(body, bytes):
             self._sent = len(body)
@@ -473,6 +478,13 @@ class Connection:
             delivery.put_file(head, body, framing)
             return self._begin_sending()
         return self._begin_stream(delivery, head, framing, body, exchange)
+
+    def _drop(self, answer: Answer) -> None:
+        """Let go of what an answer whose body is not sent holds."""
+        if isinstance(answer.body, StreamBody):
+            self._endpoint.producers.discard(answer.body)
+        elif isinstance(answer.body, FileBody):
+            answer.body.close()
 
     def _put(self, *pieces: Union[bytes, memoryview]) -> Wants:
         """Send what is more than the system takes at once."""
@@ -598,9 +610,15 @@ class Connection:
         return READ if self._reader.size <= _AHEAD_LIMIT else PARK
 
     def _forsake(self) -> Wants:
+<<<<<<< HEAD
         """End with a client that has left; what makes a stream is told so where handlers run."""
         if self._awaited is None and not self._streams:
+=======
+        """End with a client that has left; a worker tells an iterator, which is its own to run."""
+        if self._delivery is None or not self._delivery.pulled:
+>>>>>>> main
             return CLOSE
+        self.transport.abort()  # The worker may be long in coming.
         self._left = True
         self._step = _closed
         if self._awaited is None:

@@ -154,7 +154,7 @@ class Poller:
             connection = self._nudged.popleft()
             # One that is not watched is with a worker, or its turn comes anyway.
             watched = connection.interest is not None
-            if watched and not self._serve(connection, connection.resume, now, dispatch):
+            if watched and not self._serve(connection, connection.nudged, now, dispatch):
                 return False
         for _ in range(len(self._again)):
             connection = self._again.popleft()

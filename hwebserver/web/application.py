@@ -318,12 +318,12 @@ class Exchange:
                 return route.target(request)
         return errorResponse(request, "Not found", 404)
 
-    def failed(self, error: BaseException) -> Answer:
-        """Log what a handler raised, or what made its body, and return an answer with it."""
+    def failed(self, error: BaseException, late: bool = False) -> Answer:
+        """Log what a handler raised, or what made its body; see ``exchange.Exchange``."""
         request = self._request
         if request is None:
             return self.unsendable(error)
-        if isinstance(error, HTTPError):
+        if isinstance(error, HTTPError) and not late:
             return errorResponse(request, error.message, error.status).answer()
         line = f"{request.method()} {request.pathWithQueryString()}"
         app_logger.error("the handler of %s failed", line, exc_info=error)
