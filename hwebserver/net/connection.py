@@ -364,7 +364,7 @@ class Connection:
         else:
             answer = exchange.conclude(channel, awaited.result, awaited.error)
         if self._left and isinstance(answer, Answer):
-            _drop(answer)
+            self._drop(answer)
             return CLOSE
         if isinstance(answer, Deferred):
             return self._defer(answer, exchange)
@@ -610,21 +610,19 @@ class Connection:
         return READ if self._reader.size <= _AHEAD_LIMIT else PARK
 
     def _forsake(self) -> Wants:
-<<<<<<< HEAD
-        """End with a client that has left; what makes a stream is told so where handlers run."""
-        if self._awaited is None and not self._streams:
-=======
-        """End with a client that has left; a worker tells an iterator, which is its own to run."""
-        if self._delivery is None or not self._delivery.pulled:
->>>>>>> main
+        """End with a client that has left; what runs the handler's own code is told so there.
+
+        An iterator is closed by a worker. A coroutine is cancelled, and may be using the connection
+        and what was uploaded until it has ended: both stay.
+        """
+        pulled = self._delivery is not None and self._delivery.pulled
+        if self._awaited is None and not pulled:
             return CLOSE
-        self.transport.abort()  # The worker may be long in coming.
+        self.transport.abort()  # The worker, or the coroutine, may take its time.
         self._left = True
         self._step = _closed
         if self._awaited is None:
             return AGAIN
-        # The coroutine may be using the connection and what was uploaded: both stay until it ends.
-        self.transport.abort()
         self._awaited.cancel()
         return PARK
 
