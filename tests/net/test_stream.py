@@ -29,6 +29,7 @@ from support import (
 
 from hwebserver import Response, eventStreamResponse
 from hwebserver.net.poller import Poller
+from hwebserver.net.stream import FEED_SIZE, Feed
 
 REQUEST = b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PIECE = "x" * 65536
@@ -199,7 +200,9 @@ def test_fast_streams_leave_others_their_turn(quick, kind):
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_coroutine_that_never_waits_leaves_others_their_turn(server):
+def test_a_coroutine_that_never_waits_leaves_others_their_turn(server, monkeypatch):
+    monkeypatch.setattr("hwebserver.net.stream.FEED_SIZE", 1 << 40)  # it never has to wait for room
+
     async def greedy():
         while True:
             yield "x"
@@ -464,33 +467,6 @@ def test_what_fails_when_the_client_has_left_is_logged_once(quick, kind, when_le
     assert "told to nobody" in caplog.text
 
 
-@pytest.mark.parametrize("kind", ["events", "async events"])
-def test_an_error_that_nobody_waited_for_any_more_is_logged(server, kind, caplog, monkeypatch):
-    """The producer has failed already, and the connection is told only that its client left."""
-    monkeypatch.setattr(Poller, "nudge", lambda poller, connection: None)
-    waits, go_on, ended = (threading.Event() for _ in range(3))
-
-    def events():
-        yield "first"
-        waits.set()
-        go_on.wait(PATIENCE)
-        raise KeyError("told to nobody")
-
-    async def async_events():
-        for event in events():
-            yield event
-
-    given = async_events() if "async" in kind else events()
-    server.urlHandler("/stream")(lambda request: eventStreamResponse(given, on_close=ended.set))
-    with running(server), connect(server) as sock:
-        sock.sendall(REQUEST % b"stream")
-        assert waits.wait(PATIENCE)
-        go_on.set()
-        sock.close()
-        assert ended.wait(PATIENCE)
-        wait_until(lambda: "told to nobody" in caplog.text)
-
-
 def test_an_on_close_that_fails_is_logged_and_harms_nothing(quick, caplog):
     told = queue.Queue()
 
@@ -577,7 +553,8 @@ def test_an_endless_stream_ends_when_the_server_stops(server, kind, reads):
     assert source.closed == 1
 
 
-def test_event_streams_that_wait_end_at_once_when_the_server_stops(server):
+def test_event_streams_that_wait_end_at_once_when_the_server_stops(server, monkeypatch):
+    monkeypatch.setattr("hwebserver.net.endpoint._STREAM_GRACE", 3600.0)
     told = queue.Queue()
 
     async def waits():
@@ -634,7 +611,7 @@ def test_a_source_that_does_not_return_does_not_keep_the_server_running(server, 
 
     def pieces():
         stuck.set()
-        go_on.wait(PATIENCE)
+        go_on.wait(2 * PATIENCE)
         yield "too late"
 
     make = eventStreamResponse if kind == "events" else Response
@@ -643,36 +620,119 @@ def test_a_source_that_does_not_return_does_not_keep_the_server_running(server, 
     with running(server), connect(server) as sock:
         sock.sendall(REQUEST % b"stream")
         assert stuck.wait(PATIENCE)
-        stop(server)
-        go_on.set()
-
-
-def test_event_streams_end_at_once_though_all_workers_are_busy(server):
-    busy, go_on, told = threading.Event(), threading.Event(), queue.Queue()
-
-    @server.urlHandler("/busy")
-    def wait(request):
-        busy.set()
-        go_on.wait(PATIENCE)
-
-    server.urlHandler("/events")(
-        lambda request: eventStreamResponse(iter(told.get, None), on_close=lambda: told.put(None))
-    )
-    server.setSettingsForPort({"SHUTDOWN_TIMEOUT": None})
-    with running(server, max_num_threads=1), connect(server) as sock, connect(server) as other:
-        sock.sendall(REQUEST % b"events")
-        receive_until(sock, b"\r\n\r\n")
-        other.sendall(REQUEST % b"busy")
-        assert busy.wait(PATIENCE)
-        server.requestShutdown()
-        sock.settimeout(5.0)  # what fails, fails soon
         try:
-            assert receive_all(sock) == b""
+            stop(server)
         finally:
             go_on.set()
 
 
+def busy_handler(server):
+    """Serve a handler that keeps its worker; return what says that it does, and what ends it."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    @server.urlHandler("/busy")
+    def wait(request):
+        busy.set()
+        go_on.wait(2 * PATIENCE)
+
+    return busy, go_on
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("kind", ["async", "events", "async events"])
+def test_streams_that_need_no_worker_end_though_all_workers_are_busy(server, kind):
+    busy, go_on = busy_handler(server)
+    source, response = made_by(kind)
+    server.urlHandler("/stream")(lambda request: response)
+    server.setSettingsForPort({"SHUTDOWN_TIMEOUT": None, "LINGER_TIMEOUT": 0.02})
+    with running(server, max_num_threads=1), connect(server) as sock, connect(server) as other:
+        sock.sendall(REQUEST % b"stream")
+        receive_until(sock, b"xxxx")
+        other.sendall(REQUEST % b"busy")
+        assert busy.wait(PATIENCE)
+        server.requestShutdown()
+        try:
+            drain(sock)
+        finally:
+            go_on.set()
+    wait_until(lambda: source.closed == 1)
+
+
+def test_on_close_waits_for_no_worker(server):
+    busy, go_on = busy_handler(server)
+    told, closed = queue.Queue(), threading.Event()
+
+    def close():
+        closed.set()
+        told.put(None)
+
+    server.urlHandler("/events")(
+        lambda request: eventStreamResponse(iter(told.get, None), on_close=close)
+    )
+    with running(server, max_num_threads=1), connect(server) as other:
+        with connect(server) as sock:
+            sock.sendall(REQUEST % b"events")
+            receive_until(sock, b"\r\n\r\n")
+            other.sendall(REQUEST % b"busy")
+            assert busy.wait(PATIENCE)
+        try:
+            assert closed.wait(PATIENCE)
+        finally:
+            go_on.set()
+
+
+def test_an_on_close_that_blocks_delays_nobody(quick):
+    go_on, told = threading.Event(), queue.Queue()
+
+    def block():
+        told.put(None)
+        go_on.wait(2 * PATIENCE)
+
+    quick.urlHandler("/events")(
+        lambda request: eventStreamResponse(iter(told.get, None), on_close=block)
+    )
+    with running(quick, max_num_threads=1):
+        for _ in range(3):
+            with connect(quick) as sock:
+                sock.sendall(REQUEST % b"events")
+                receive_until(sock, b"\r\n\r\n")
+        assert fetch(quick, "/quick").text == "quick"
+        go_on.set()
+
+
 # --- races ---
+
+
+def test_a_feed_that_nobody_wants_keeps_nothing():
+    feed = Feed(lambda: None)
+    feed.put(b"before")
+    feed.cancel()
+    assert feed.put(b"x" * FEED_SIZE)  # A producer that waited for room would do so for ever.
+    assert feed.take() == b""
+
+
+@pytest.mark.parametrize("first", ["end", "cancel"])
+def test_an_error_that_no_response_is_left_to_fail_with_is_logged_once(first, caplog):
+    feed = Feed(lambda: None)
+    assert feed.take() == b""
+    if first == "cancel":
+        feed.cancel()
+    feed.end(KeyError("told to nobody"))
+    feed.cancel()
+    feed.cancel()
+    assert problems(caplog) == ["what made a response failed when the client had left"]
+    assert "told to nobody" in caplog.text
+
+
+def test_an_error_that_the_response_fails_with_is_not_logged_again(caplog):
+    feed = Feed(lambda: None)
+    error = KeyError("told")
+    feed.end(error)
+    assert feed.take() is None
+    assert feed.take_error() is error
+    assert feed.take_error() is None
+    feed.cancel()
+    assert not problems(caplog)
 
 
 @pytest.fixture

@@ -335,28 +335,33 @@ def test_the_length_that_a_handler_knows_is_not_that_of_the_compressed_stream(se
     assert plain_answer.headers["Content-Length"] == str(len(TEXT))
 
 
-@pytest.mark.parametrize("make", [plain, asynchronous])
+class Closable:
+    """Pieces that count how often they are closed."""
+
+    closed = 0
+
+    def __iter__(self):
+        return plain(["a", "b"])
+
+    def close(self):
+        self.closed += 1
+
+
+class AsyncClosable(Closable):
+    def __aiter__(self):
+        return asynchronous(["a", "b"])
+
+    async def aclose(self):
+        self.close()
+
+
+@pytest.mark.parametrize("make", [Closable, AsyncClosable])
 def test_a_compressed_stream_is_closed_with_its_source(server, make):
-    finished = []
-
-    def watched(pieces):
-        try:
-            yield from pieces
-        finally:
-            finished.append(1)
-
-    async def async_watched(pieces):
-        try:
-            for piece in pieces:
-                yield piece
-        finally:
-            finished.append(1)
-
-    source = watched if make is plain else async_watched
-    server.urlHandler("/")(lambda request: Response(source(["a"]), compress=True))
+    source = make()
+    server.urlHandler("/")(lambda request: Response(source, compress=True))
     with running(server):
-        assert gzip.decompress(fetch(server, headers=GZIP).body) == b"a"
-    assert finished == [1]
+        assert gzip.decompress(fetch(server, headers=GZIP).body) == b"ab"
+    assert source.closed == 1
 
 
 def test_event_streams_are_never_compressed(server):
