@@ -682,15 +682,18 @@ def test_on_close_waits_for_no_worker(server):
 
 
 def test_an_on_close_that_blocks_delays_nobody(quick):
-    go_on, told = threading.Event(), queue.Queue()
+    go_on = threading.Event()
 
-    def block():
-        told.put(None)
-        go_on.wait(2 * PATIENCE)
+    @quick.urlHandler("/events")
+    def events(request):
+        told = queue.Queue()
 
-    quick.urlHandler("/events")(
-        lambda request: eventStreamResponse(iter(told.get, None), on_close=block)
-    )
+        def block():
+            told.put(None)
+            go_on.wait(2 * PATIENCE)
+
+        return eventStreamResponse(iter(told.get, None), on_close=block)
+
     with running(quick, max_num_threads=1):
         for _ in range(3):
             with connect(quick) as sock:
