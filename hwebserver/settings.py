@@ -113,7 +113,7 @@ _TABLE = (
     Option("MAX_WEBSOCKET_FRAGMENTS", int, 65536,
            "Frames that may continue one message of a WebSocket (else closed with 1009).", 0),
     Option("MAX_WEBSOCKET_QUEUE_SIZE", int, _MB,
-           "Bytes that wait for the client of a WebSocket, behind the message on its way, before it "
+           "Bytes that wait for a WebSocket's client, behind the message on its way, before it "
            "is closed with 1013.", 0),
     Option("WEBSOCKET_COMPRESSION", bool, True, "Compress messages for clients that offer it."),
     Option("WEBSOCKET_OPEN_TIMEOUT", float, 10.0, "Seconds to accept an upgrade.", 0.01),
