@@ -51,6 +51,7 @@ registerAPIFunction = default_server.registerAPIFunction
 registerStaticFilesDirectory = default_server.registerStaticFilesDirectory
 registerArchiveFile = default_server.registerArchiveFile
 registerOpdefPath = default_server.registerOpdefPath
+registerWSGIApp = default_server.registerWSGIApp
 insertHandlerForPort = default_server.insertHandlerForPort
 findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
@@ -108,6 +109,7 @@ __all__ = [
     "registerArchiveFile",
     "registerOpdefPath",
     "registerStaticFilesDirectory",
+    "registerWSGIApp",
     "requestShutdown",
     "run",
     "runServer",

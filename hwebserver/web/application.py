@@ -74,16 +74,18 @@ class Application:
         plan = head.memo
         if plan is None or plan.version != self._router.version:
             plan = head.memo = self._plan(head, info)
-        body = self._body(head) if head.has_body and plan.refusal is None else None
+        body = self._body(head, plan) if head.has_body and plan.refusal is None else None
         return Exchange(self.site, head, info, plan, body)
 
-    def _body(self, head: RequestHead) -> Body:
+    def _body(self, head: RequestHead, plan: Plan) -> Body:
         """Return where the body of a request goes.
 
         Raises:
             HTTPError: 400, it says that it is a form, but not what separates the parts.
         """
         site = self.site
+        if _reads_body(plan) is Kind.MOUNT:
+            return BodyBuffer(site.in_memory)  # The application takes forms apart itself.
         boundary = boundary_of(head.fields.get("content-type") or "")
         if boundary is None:
             return BodyBuffer(site.in_memory)
@@ -122,6 +124,12 @@ class Application:
         # The method is not named: the answer to HEAD has the length of that to GET.
         response = _error_response(head, 405, "This method is not allowed here.")
         return Plan(version, [], _allow(response, ", ".join(sorted(methods))))
+
+
+def _reads_body(plan: Plan) -> Optional[Kind]:
+    """Return the kind of the registration that reads the body: the first, but files read none."""
+    kinds = (match.route.kind for match in plan.matches)
+    return next((kind for kind in kinds if kind is not Kind.FILES), None)
 
 
 def _log_refusal(error: HTTPError, info: ConnectionInfo) -> None:
@@ -205,6 +213,8 @@ class Exchange:
             result = self._run(request)
             if request.started:
                 return None
+            if isinstance(result, Answer):
+                return result  # A mounted application's goes out as it is.
             response = request.sent or as_response(result)
         except BaseException as error:
             # Whatever a handler raises costs its own client the answer, and nobody else anything.
@@ -228,6 +238,8 @@ class Exchange:
                 response = route.target.respond(request, match.rest)
                 if response is not None:
                     return response
+            elif route.kind is Kind.MOUNT:
+                return route.target.respond(request, match.depth)
             elif route.parameters:
                 values = route.values(match.segments)
                 request.bind(values)
