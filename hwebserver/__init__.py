@@ -61,6 +61,7 @@ webSocket = default_server.webSocket
 insertWebSocketForPort = default_server.insertWebSocketForPort
 webSockets = default_server.webSockets
 broadcast = default_server.broadcast
+registerWSGIApp = default_server.registerWSGIApp
 insertHandlerForPort = default_server.insertHandlerForPort
 findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
@@ -128,6 +129,7 @@ __all__ = [
     "registerArchiveFile",
     "registerOpdefPath",
     "registerStaticFilesDirectory",
+    "registerWSGIApp",
     "requestShutdown",
     "run",
     "runServer",

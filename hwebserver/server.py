@@ -28,6 +28,7 @@ from .web.handlers import URLHandler
 from .web.log import Console
 from .web.request import Site
 from .web.routing import port_keys
+from .web.wsgi import WSGIMount
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -111,6 +112,8 @@ class Server(Registrations):
                     keys = one.port.keys
         for match in self._router.find(path, keys):
             target = match.route.target
+            if isinstance(target, WSGIMount):
+                return target.application
             owner = getattr(target, "__self__", target)
             return owner if isinstance(owner, URLHandler) else target
         return None

@@ -78,13 +78,13 @@ class Delivery:
 
     @property
     def streams(self) -> bool:
-        """Whether something still makes a body."""
-        return self._stream is not None
+        """Whether something still makes a body, or wants to hear when it has been sent."""
+        return self._stream is not None or self._outbox.tells
 
     @property
     def pulled(self) -> bool:
-        """Whether that is an iterator, which only a worker may run or close."""
-        return self._stream is not None and self._feed is None
+        """Whether that is for a worker alone to run or to tell: an iterator, say."""
+        return self._outbox.tells or (self._stream is not None and self._feed is None)
 
     @property
     def has_file(self) -> bool:
@@ -270,6 +270,9 @@ class Delivery:
     def forsake(self) -> None:
         """Let go of what makes the body; an iterator is closed here, which is its own code."""
         self._close_stream()
+        if self._outbox.tells:
+            self._body_size = self.sent
+            self._outbox.clear()
 
     def withdraw(self) -> None:
         """Forget a stream that failed; unless a part of it was sent, something else is sent."""

@@ -90,16 +90,18 @@ class Application:
             plan = head.memo = self._plan(head, info)
         # A body of no bytes is one too: a form that is not even ended.
         sent = head.has_body or "content-length" in head.fields.combined
-        body = self._body(head) if sent and plan.refusal is None else None
+        body = self._body(head, plan) if sent and plan.refusal is None else None
         return Exchange(self.site, head, info, plan, body, self._opened)
 
-    def _body(self, head: RequestHead) -> Body:
+    def _body(self, head: RequestHead, plan: Plan) -> Body:
         """Return where the body of a request goes.
 
         Raises:
             HTTPError: 400, it says that it is a form, but not what separates the parts.
         """
         site = self.site
+        if _reads_body(plan) is Kind.MOUNT:
+            return BodyBuffer(site.in_memory)  # The application takes forms apart itself.
         boundary = boundary_of(head.fields.get("content-type") or "")
         if boundary is None:
             return BodyBuffer(site.in_memory)
@@ -162,6 +164,12 @@ def _upgrade_error(head: RequestHead, error: HTTPError) -> Response:
     if error.status == 426:
         response.setHeader("Sec-WebSocket-Version", "13")
     return _allow(response, "GET") if error.status == 405 else response
+
+
+def _reads_body(plan: Plan) -> Optional[Kind]:
+    """Return the kind of the registration that reads the body: the first, but files read none."""
+    kinds = (match.route.kind for match in plan.matches)
+    return next((kind for kind in kinds if kind is not Kind.FILES), None)
 
 
 def _log_refusal(error: HTTPError, info: ConnectionInfo) -> None:
@@ -277,6 +285,9 @@ class Exchange:
         request = self._request
         if request is None:
             return self.unsendable(error or RuntimeError("there was no request"))
+        if isinstance(result, Answer):  # a mounted application's goes out as it is
+            request.end()
+            return result
         response: Optional[Response] = None
         if error is None and not request.started:
             try:
@@ -310,6 +321,8 @@ class Exchange:
                 response = route.target.respond(request, match.rest)
                 if response is not None:
                     return response
+            elif route.kind is Kind.MOUNT:
+                return route.target.respond(request, match.depth)
             elif route.parameters:
                 values = route.values(match.segments)
                 request.bind(values)
