@@ -464,6 +464,7 @@ def test_a_client_that_does_not_read_is_closed_with_1013_and_delays_no_other(ser
             server.broadcast("/", "last")
             assert quick.message() == "last"
         # It is cut off behind the close deadline: it never sees the end of what waited.
+        wait_until(lambda: len(server._pool._sockets) == 0)
         data = receive_all(slow)
         assert not data.endswith(b"\x03\xf5the client does not read")
     assert warnings(caplog).count("a WebSocket is closed: its client does not read") == 1
