@@ -430,6 +430,7 @@ class Pool:
             self._drained = True
             self._poller.drain()
             self._sockets.close_all()
+        self._poller.take_back()  # what workers returned may have become idle
         if not self._poller.close_idle(dispatch):
             return False
         # What workers returned may have been the last; nobody would wake the next wait for it.
