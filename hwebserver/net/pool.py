@@ -448,9 +448,7 @@ class Pool:
         self._poller.close()
         while self._jobs:
             job = self._jobs.popleft()
-            if isinstance(job, Errand):
-                job.drop()
-            else:
+            if not isinstance(job, Errand):  # of which the coroutine that waits is cancelled
                 close_safely(job)
         self._sockets.abort_all()
         self._producers.stop()

@@ -173,10 +173,6 @@ class Errand:
             error = raised
         self._conclude(result, error)
 
-    def drop(self) -> None:
-        """Do not call the function, since the server has stopped."""
-        self._conclude(None, Stopped())
-
 
 class _Sent:
     """Awaited by a session that has sent something, until the client has taken enough of it."""
