@@ -55,6 +55,7 @@ registerWSGIApp = default_server.registerWSGIApp
 insertHandlerForPort = default_server.insertHandlerForPort
 findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
+wsgiApp = default_server.wsgiApp
 
 webServerVerbosity = Verbosity
 webServerSeverity = Severity
@@ -118,4 +119,5 @@ __all__ = [
     "urlHandler",
     "webServerSeverity",
     "webServerVerbosity",
+    "wsgiApp",
 ]

@@ -17,7 +17,7 @@ from .net.loop import LoopThread
 from .net.poller import Poller
 from .net.pool import Pool
 from .net.stream import Producers
-from .ports import OpenPort, RunPorts, open_ports
+from .ports import OpenPort, RunPorts, limits_of, open_ports
 from .protocol.multipart import FormLimits
 from .registration import Registrations
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
@@ -27,6 +27,7 @@ from .web.log import Console
 from .web.request import Site
 from .web.routing import port_keys
 from .web.wsgi import WSGIMount
+from .web.wsgi_out import WSGIApp
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -91,6 +92,11 @@ class Server(Registrations):
         """Return the name of the server."""
         return self._name
 
+    @property
+    def _thread_name(self) -> str:
+        """What the names of its threads begin with."""
+        return f"hwebserver-{self._name}" if self._name else "hwebserver"
+
     # --- settings and what was registered ---
 
     def findHandlerForPort(self, path: str, port_name: Union[int, str] = "") -> Optional[Any]:
@@ -126,6 +132,30 @@ class Server(Registrations):
             OperationFailed: an option is unknown, or its value cannot be.
         """
         self._settings.set_for_port(settings, port_key(port_name))
+
+    # --- in another server ---
+
+    def wsgiApp(self) -> WSGIApp:
+        """Return what is registered for the main port as a WSGI application (PEP 3333).
+
+        Other servers run it: gunicorn, uWSGI, mod_wsgi. What is registered later is answered too;
+        the settings are those of now.
+
+        Raises:
+            OperationFailed: a setting is wrong.
+        """
+        values = self._settings.for_port(MAIN_PORT)
+        application = self._application(values)
+        console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
+        loop = LoopThread(f"{self._thread_name}-asyncio")
+        producers = Producers(loop, values["MAX_EVENT_STREAMS"], self._thread_name)
+
+        def end() -> None:
+            producers.stop()
+            producers.join()
+            console.close()
+
+        return WSGIApp(application, limits_of(values), producers.start, end)
 
     # --- life ---
 
@@ -246,9 +276,8 @@ class Server(Registrations):
             self._reloader = Reloader(self._restart_soon)
             self._reloader.start()
 
-    def _make_pool(
-        self, values: Mapping[str, Any], opened: list[OpenPort], console: Console
-    ) -> Pool:
+    def _application(self, values: Mapping[str, Any]) -> Application:
+        """Return what answers requests, by the settings of the main port."""
         site = Site(
             values["DEBUG"],
             self.requestShutdown,
@@ -264,9 +293,14 @@ class Server(Registrations):
             values["COMPRESS_MIN_SIZE"],
             values["MAX_ARCHIVE_FILE_SIZE"],
         )
-        application = Application(self._router, site)
+        return Application(self._router, site)
+
+    def _make_pool(
+        self, values: Mapping[str, Any], opened: list[OpenPort], console: Console
+    ) -> Pool:
+        application = self._application(values)
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
-        name = f"hwebserver-{self._name}" if self._name else "hwebserver"
+        name = self._thread_name
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
         poller = Poller(_connection_limit(values["MAX_CONNECTIONS"]), max(0.01, tick))
         loop = LoopThread(f"{name}-asyncio")
