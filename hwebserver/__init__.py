@@ -67,6 +67,7 @@ findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
 setAsyncioLoop = default_server.setAsyncioLoop
 isAsyncioEnabled = default_server.isAsyncioEnabled
+wsgiApp = default_server.wsgiApp
 
 webServerVerbosity = Verbosity
 webServerSeverity = Severity
@@ -141,4 +142,5 @@ __all__ = [
     "webServerVerbosity",
     "webSocket",
     "webSockets",
+    "wsgiApp",
 ]

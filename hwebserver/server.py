@@ -7,18 +7,20 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
 
 from .enums import Verbosity
 from .errors import OperationFailed
 from .hosts.graphical import is_ui_available
+from .net.awaited import outcome_of
 from .net.endpoint import Endpoint
 from .net.loop import HostLoop, Loop, LoopThread
 from .net.poller import Poller
 from .net.pool import Pool
 from .net.stream import Producers
 from .net.websocket import Sockets, SocketSettings
-from .ports import OpenPort, RunPorts, open_ports
+from .ports import OpenPort, RunPorts, limits_of, open_ports
 from .protocol.multipart import FormLimits
 from .protocol.websocket import WebSocketLimits
 from .registration import Registrations
@@ -29,6 +31,7 @@ from .web.log import Console
 from .web.request import Site
 from .web.routing import port_keys
 from .web.wsgi import WSGIMount
+from .web.wsgi_out import WSGIApp
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -96,6 +99,11 @@ class Server(Registrations):
         """Return the name of the server."""
         return self._name
 
+    @property
+    def _thread_name(self) -> str:
+        """What the names of its threads begin with."""
+        return f"hwebserver-{self._name}" if self._name else "hwebserver"
+
     # --- settings and what was registered ---
 
     def findHandlerForPort(self, path: str, port_name: Union[int, str] = "") -> Optional[Any]:
@@ -155,6 +163,31 @@ class Server(Registrations):
     def isAsyncioEnabled(self) -> bool:
         """Return whether handlers may be coroutines: always, whether a loop was given or not."""
         return True
+
+    # --- in another server ---
+
+    def wsgiApp(self) -> WSGIApp:
+        """Return what is registered for the main port as a WSGI application (PEP 3333).
+
+        Other servers run it: gunicorn, uWSGI, mod_wsgi. What is registered later is answered too;
+        the settings are those of now.
+
+        Raises:
+            OperationFailed: a setting is wrong.
+        """
+        values = self._settings.for_port(MAIN_PORT)
+        application = self._application(values)
+        console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
+        loop = LoopThread(f"{self._thread_name}-asyncio")
+        producers = Producers(loop, values["MAX_EVENT_STREAMS"], self._thread_name)
+
+        def end() -> None:
+            producers.stop()
+            producers.join()
+            console.close()
+
+        await_result = partial(outcome_of, loop)
+        return WSGIApp(application, limits_of(values), producers.start, await_result, end)
 
     # --- life ---
 
@@ -275,9 +308,8 @@ class Server(Registrations):
             self._reloader = Reloader(self._restart_soon)
             self._reloader.start()
 
-    def _make_pool(
-        self, values: Mapping[str, Any], opened: list[OpenPort], console: Console
-    ) -> Pool:
+    def _application(self, values: Mapping[str, Any]) -> Application:
+        """Return what answers requests, by the settings of the main port."""
         site = Site(
             values["DEBUG"],
             self.requestShutdown,
@@ -294,9 +326,14 @@ class Server(Registrations):
             values["MAX_JSON_SIZE"],
             values["MAX_ARCHIVE_FILE_SIZE"],
         )
-        application = Application(self._router, self._sockets, site, self._opened)
+        return Application(self._router, self._sockets, site, self._opened)
+
+    def _make_pool(
+        self, values: Mapping[str, Any], opened: list[OpenPort], console: Console
+    ) -> Pool:
+        application = self._application(values)
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
-        name = f"hwebserver-{self._name}" if self._name else "hwebserver"
+        name = self._thread_name
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
         loop = self._make_loop(name)
         sockets = Sockets(loop, _socket_settings(values))

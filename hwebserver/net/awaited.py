@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Optional
 
@@ -57,3 +58,22 @@ class Awaited:
     def cancel(self) -> None:
         """Cancel it, since nobody waits for what it would return."""
         self._task.cancel()
+
+
+def outcome_of(
+    loop: Loop, coroutine: Coroutine[Any, Any, Any]
+) -> tuple[Any, Optional[BaseException]]:
+    """Run a coroutine on the loop, and wait for it; return what it returned and what it raised.
+
+    Args:
+        loop: Where; not the loop of the calling thread.
+        coroutine: What is run.
+    """
+    ended = threading.Event()
+    try:
+        awaited = Awaited(coroutine, loop, ended.set)
+    except RuntimeError as error:
+        coroutine.close()
+        return None, error
+    ended.wait()
+    return awaited.result, awaited.error
