@@ -265,7 +265,8 @@ def mounted(environ, start_response):
 _PAGES = """
 / /nothing /bytes /text /unsendable /raises /status /refuses /cookies /away /other-status
 /chunked /reset /stream /empty-stream /failing /async /length /hand /hand?length /events
-/coroutine /coroutine/raises /coroutine/hand /download /none /api /static /static/sub /static/sub/ /static/small.txt /static/large.bin
+/coroutine /coroutine/raises /coroutine/hand /download /none /api /static /static/sub /static/sub/
+/static/small.txt /static/large.bin
 /static/page.js /static/none /static/..%2Fsmall.txt /zip/stored.bin /zip/packed.txt /node/a/1
 /node/a%2Fb/2 /node/a/x /mounted /mounted/a%2Fb%20?q=%20
 /show/a%2Fb%C3%A9%ff;x=1/?a=1&a=2&b=%26+c&&a= /show/a//b/../c /show?
