@@ -308,7 +308,7 @@ class SocketSession:
         socket._on_accept = partial(self._opened.add, self._path, socket)
         arguments = (self._request,) if self._registered.takes_request else ()
         try:
-            await _call(channel, partial(socket.connect, *arguments))
+            await _awaited(channel, socket.connect)(*arguments)
             if channel.accepted:
                 await self._receive(socket, channel)
             else:
@@ -322,31 +322,37 @@ class SocketSession:
         finally:
             self._opened.remove(self._path, socket)
             if channel.accepted:
-                await _call(channel, partial(socket.disconnect, channel.close_code))
+                await _awaited(channel, socket.disconnect)(channel.close_code)
 
     async def _receive(self, socket: WebSocket, channel: SocketChannel) -> None:
         takes_kinds = self._registered.takes_kinds
-        receive: Any = socket.receive
+        receive = _awaited(channel, socket.receive)
         while True:
             message = await channel.receive()
             if message is None:
                 return
             if not takes_kinds:
-                await _call(channel, partial(receive, message))
+                await receive(message)
             elif isinstance(message, str):
-                await _call(channel, partial(receive, text_data=message))
+                await receive(text_data=message)
             else:
-                await _call(channel, partial(receive, bytes_data=message))
+                await receive(bytes_data=message)
 
 
-async def _call(channel: SocketChannel, function: partial[Any]) -> None:
-    """Call a method of a WebSocket: a coroutine function here, a plain one on a worker."""
+def _awaited(channel: SocketChannel, method: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
+    """Return what is called and awaited for a method: itself, or what calls it on a worker.
+
+    Whether it is a coroutine function is asked once, and not for each message.
+    """
     from inspect import iscoroutinefunction
 
-    if iscoroutinefunction(function.func):
-        await function()
-        return
-    result = await channel.on_worker(function)
-    if hasattr(result, "__await__"):
-        await result
-    await channel.drain()  # What it has sent it did not wait for: that would hold the worker.
+    if iscoroutinefunction(method):
+        return method
+
+    async def call_on_worker(*arguments: Any, **named: Any) -> None:
+        result = await channel.on_worker(partial(method, *arguments, **named))
+        if hasattr(result, "__await__"):
+            await result
+        await channel.drain()  # What it has sent it did not wait for: that would hold the worker.
+
+    return call_on_worker
