@@ -89,7 +89,7 @@ class WebSocket:
             ValueError: the client does not offer the subprotocol, or a field cannot be sent.
             ConnectionError: the client has left.
         """
-        return self._do(partial(self._accept, subprotocol, tuple(headers)))
+        return self._do(self._accept, subprotocol, tuple(headers))
 
     def _accept(self, subprotocol: Optional[str], headers: tuple[tuple[str, str], ...]) -> None:
         self._socket.accept(subprotocol, headers)
@@ -114,7 +114,7 @@ class WebSocket:
         """
         if data is None:
             return _DONE
-        return self._do(partial(self._socket.send, _message(data, is_binary)))
+        return self._do(self._socket.send, _message(data, is_binary))
 
     def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
         """Close the socket; before ``accept``, refuse the upgrade with 403.
@@ -126,7 +126,7 @@ class WebSocket:
         Raises:
             ValueError: a close frame cannot carry the code.
         """
-        return self._do(partial(self._close, code, reason))
+        return self._do(self._close, code, reason)
 
     def _close(self, code: int, reason: str) -> None:
         channel = self._socket
@@ -141,19 +141,19 @@ class WebSocket:
             raise OperationFailed("a WebSocket is made by the server, for an upgrade")
         return self._channel
 
-    def _do(self, function: Callable[[], Any]) -> Awaitable[None]:
+    def _do(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[None]:
         """Call a function of the channel on the loop, now, and return what there is to await."""
         if self._socket.on_loop:
-            return function() or _DONE
-        _LoopCall(function).run(self._socket)
+            return function(*arguments) or _DONE
+        _LoopCall(partial(function, *arguments)).run(self._socket)
         return _DONE
 
 
 def _message(data: Any, is_binary: Optional[bool]) -> Union[str, bytes]:
-    if not isinstance(data, (str, bytes, bytearray, memoryview)):
-        raise TypeError(f"a message is text or bytes, not {type(data).__name__}")
     if isinstance(data, str):
         return data.encode("utf-8") if is_binary else data
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a message is text or bytes, not {type(data).__name__}")
     return bytes(data).decode("utf-8") if is_binary is False else bytes(data)
 
 
