@@ -261,8 +261,6 @@ class WebSocketProtocol:
 
     def _begin_data_frame(self, first: int, length: int, mask: bytes) -> None:
         self._left = length
-        if self._close_sent:
-            return
         self._mask = mask
         self._final = first >= FIN
         if first & _OPCODE_BITS:
