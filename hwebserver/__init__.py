@@ -57,6 +57,7 @@ registerAPIFunction = default_server.registerAPIFunction
 registerStaticFilesDirectory = default_server.registerStaticFilesDirectory
 registerArchiveFile = default_server.registerArchiveFile
 registerOpdefPath = default_server.registerOpdefPath
+registerASGIApp = default_server.registerASGIApp
 webSocket = default_server.webSocket
 insertWebSocketForPort = default_server.insertWebSocketForPort
 webSockets = default_server.webSockets
@@ -122,6 +123,7 @@ __all__ = [
     "port",
     "redirect",
     "registerAPIFunction",
+    "registerASGIApp",
     "registerArchiveFile",
     "registerOpdefPath",
     "registerStaticFilesDirectory",

@@ -10,7 +10,9 @@ from .errors import OperationFailed
 from .web.api import API, APIFunction
 from .web.application import API_PATH
 from .web.archive import Archive
+from .web.asgi import ASGIMount
 from .web.handlers import URLHandler, check_callable
+from .web.lifespan import ASGIApplication
 from .web.opdef import OpdefSections
 from .web.routing import Kind, Route, Router, port_keys
 from .web.static import StaticDirectory
@@ -272,6 +274,32 @@ class Registrations:
             OperationFailed: this process is no Houdini, or the port cannot be.
         """
         self._add_files(prefix, OpdefSections(), port)
+
+    def registerASGIApp(self, application: ASGIApplication, path: str, ports: Ports = ()) -> None:
+        """Have an ASGI application (ASGI 3) answer a path and all below it, WebSockets too.
+
+        What else is registered goes before it where it names as many segments or more; files do
+        where they exist. The application is started by ``run``, or by its first request when it
+        is registered later, and is told when the server ends (lifespan).
+
+        Args:
+            application: The application.
+            path: Where it is mounted, its root_path; ``/``: it answers what nothing else does.
+            ports: Numbers and names of ports; none: the main port; -1: every port.
+
+        Raises:
+            OperationFailed: it cannot be called, or the path or a port cannot be.
+        """
+        if not callable(application):
+            raise OperationFailed(f"an ASGI application can be called, and {application!r} cannot")
+        mount = ASGIMount(application)
+        self._router.add(Route(path, mount, ports=port_keys(ports), kind=Kind.MOUNT))
+
+    def _asgi_applications(self, keys: frozenset[str]) -> list[ASGIApplication]:
+        """Return the ASGI applications on ports of these keys, in the order of their paths."""
+        routes = [one for one in self._router if isinstance(one.target, ASGIMount)]
+        routes.sort(key=lambda route: route.path)
+        return [one.target.application for one in routes if not keys.isdisjoint(one.ports)]
 
     def _add_files(self, prefix: str, source: Any, port: Union[int, str]) -> None:
         keys = port_keys([] if port == -1 else [port])

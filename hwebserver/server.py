@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
 from .enums import Verbosity
 from .errors import OperationFailed
 from .hosts.graphical import is_ui_available
+from .net.awaited import wait_for
 from .net.endpoint import Endpoint
 from .net.loop import LoopThread
 from .net.poller import Poller
@@ -24,7 +25,9 @@ from .protocol.websocket import WebSocketLimits
 from .registration import Registrations
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
 from .web.application import Application
+from .web.asgi import ASGIMount
 from .web.handlers import URLHandler
+from .web.lifespan import Lifespans
 from .web.log import Console
 from .web.request import Site
 from .web.routing import port_keys
@@ -87,6 +90,7 @@ class Server(Registrations):
         self._debug = False
         self._restart = False
         self._reloader: Optional[Reloader] = None
+        self._lifespans = Lifespans(set())
 
     def name(self) -> str:
         """Return the name of the server."""
@@ -108,6 +112,8 @@ class Server(Registrations):
                     keys = one.port.keys
         for match in self._router.find(path, keys):
             target = match.route.target
+            if isinstance(target, ASGIMount):
+                return target.application
             owner = getattr(target, "__self__", target)
             return owner if isinstance(owner, URLHandler) else target
         return None
@@ -217,6 +223,7 @@ class Server(Registrations):
         self._open = opened
         self._pool = pool  # from here on there is something that can be told to stop
         try:
+            self._start_applications(pool)
             pool.start()
         except BaseException:
             pool.abandon()
@@ -230,6 +237,14 @@ class Server(Registrations):
             pool.stop(0.0)  # A run that raises leaves no server behind, and nothing that watches.
             self._stop_watching()
             raise
+
+    def _start_applications(self, pool: Pool) -> None:
+        """Start the ASGI applications on the open ports, before the first request."""
+        keys = frozenset[str]().union(*(one.port.keys for one in self._open))
+        applications = self._asgi_applications(keys)
+        if applications:
+            start = self._lifespans.start(applications)
+            wait_for(start, pool.loop, lambda: pool.stopping)
 
     def _watch_sources(self, values: Mapping[str, Any], background: bool) -> None:
         """Watch source files if that is wanted, from before anybody hears that the server runs."""
@@ -264,11 +279,13 @@ class Server(Registrations):
             values["MAX_JSON_SIZE"],
             values["MAX_ARCHIVE_FILE_SIZE"],
         )
-        application = Application(self._router, self._sockets, site, self._opened)
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
         name = f"hwebserver-{self._name}" if self._name else "hwebserver"
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
         loop = LoopThread(f"{name}-asyncio")
+        lifespans = self._lifespans = Lifespans(loop.lasting)
+        loop.farewell = lifespans.stop
+        application = Application(self._router, self._sockets, site, self._opened, lifespans)
         sockets = Sockets(loop, _socket_settings(values))
         limit = _connection_limit(values["MAX_CONNECTIONS"])
         poller = Poller(limit, max(0.01, tick), sockets.__len__)
@@ -290,7 +307,10 @@ class Server(Registrations):
         for one, endpoint in zip(opened, endpoints):
             for listener in one.listeners:
                 poller.listen(listener, endpoint)
-        return Pool(poller, producers, sockets, values["MAX_NUM_THREADS"], name, console.close)
+        most = values["MAX_NUM_THREADS"]
+        pool = Pool(poller, producers, sockets, most, name, lifespans.__len__, console.close)
+        lifespans.on_end = pool.look
+        return pool
 
     def _call_back(self, callback: Optional[Callable[..., Any]]) -> None:
         """Tell the caller which ports listen; an error of theirs is logged and stops nothing."""

@@ -2,7 +2,8 @@
 
 What runs there is the handlers' code, and may do anything: end the loop, raise ``SystemExit``, take
 no notice of being cancelled, block for ever. None of that ends the loop before the server ends, and
-none of it keeps the server from ending for longer than ``FAREWELL``.
+none of it keeps the server from ending for longer than ``FAREWELL``, or twice that when there are
+applications that want to be told of the end.
 """
 
 from __future__ import annotations
@@ -35,9 +36,16 @@ class LoopThread:
 
     Args:
         name: The name of the thread.
+
+    Attributes:
+        lasting: Tasks that are not cancelled with the others at the end, but behind ``farewell``;
+            for the loop's thread alone.
+        farewell: Run when the others have ended, for those.
     """
 
     def __init__(self, name: str) -> None:
+        self.lasting: set[asyncio.Task[Any]] = set()
+        self.farewell: Optional[Callable[[], Coroutine[Any, Any, None]]] = None
         self._name = name
         self._lock = threading.Lock()
         self._loop: Optional[asyncio.AbstractEventLoop] = None
@@ -145,12 +153,18 @@ class LoopThread:
 
         # What came last has not begun; cancelled before it has, it could let go of nothing.
         loop.run_until_complete(asyncio.sleep(0))
-        tasks = asyncio.all_tasks(loop)
+        self._cancel(loop, asyncio.all_tasks(loop) - self.lasting)
+        if self.lasting and self.farewell is not None:
+            self._farewell_end = time.monotonic() + FAREWELL
+            self._wait_for(loop, {loop.create_task(self.farewell())})
+            self._cancel(loop, set(self.lasting))
+        # The generators that nobody reads any more.
+        self._wait_for(loop, {loop.create_task(loop.shutdown_asyncgens())})
+
+    def _cancel(self, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> None:
         for task in tasks:
             task.cancel()
         self._wait_for(loop, tasks)
-        # The generators that nobody reads any more.
-        self._wait_for(loop, {loop.create_task(loop.shutdown_asyncgens())})
 
     def _wait_for(self, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> None:
         import asyncio
@@ -160,7 +174,7 @@ class LoopThread:
         left = max(0.0, self._farewell_end - time.monotonic())
         _, pending = loop.run_until_complete(asyncio.wait(tasks, timeout=left))
         if pending:
-            logger.warning("%d coroutines did not end when they were cancelled", len(pending))
+            logger.warning("%d coroutines did not end when the server ended", len(pending))
 
 
 class Task:

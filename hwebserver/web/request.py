@@ -364,6 +364,11 @@ class Request:
 
     # --- for the package ---
 
+    @property
+    def head(self) -> RequestHead:
+        """The head of the request."""
+        return self._head
+
     def check_size(self, most: int, what: str) -> None:
         """Refuse to read a body into memory that is too large for it.
 

@@ -1,9 +1,10 @@
 """Which handler answers a path: a tree of path segments.
 
 Of all registrations that match, the one whose own segments are most wins; at equal length an exact
-path goes before templates (those with more literal segments first), prefixes, ``{name:path}`` and
-files. A prefix, a ``{name:path}`` and a directory count with the segments in front of what they
-leave open. Looking a path up costs a dictionary access a segment, however many routes there are.
+path goes before templates (those with more literal segments first), prefixes, ``{name:path}``,
+files and mounted applications. A prefix, a ``{name:path}``, a directory and a mounted application
+count with the segments in front of what they leave open. Looking a path up costs a dictionary
+access a segment, however many routes there are.
 
 A tree is changed under a lock and read without one: whatever a reader may see is complete.
 """
@@ -11,7 +12,7 @@ A tree is changed under a lock and read without one: whatever a reader may see i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Optional, Union
 
@@ -32,6 +33,7 @@ class Kind(IntEnum):
     PREFIX = 2
     PATH = 3
     FILES = 4
+    MOUNT = 5
 
 
 class _Parameter(NamedTuple):
@@ -48,10 +50,10 @@ class Route:
     Args:
         path: As registered: literal segments and ``{name}``, ``{name:int}``, ``{name:path}``.
         target: What answers: called with the request and the values of the template; for FILES
-            something that has ``respond`` and ``find``.
+            something that has ``respond`` and ``find``, for MOUNT something that has ``respond``.
         methods: The methods it takes; None: all of them.
         ports: The keys of the ports it holds for.
-        kind: PREFIX or FILES for those; else found out from the path.
+        kind: PREFIX, FILES or MOUNT for those; else found out from the path.
 
     Raises:
         OperationFailed: the path is no template, or a method is none.
@@ -236,6 +238,17 @@ class Router:
                 node.opens = routes
             self.version += 1
 
+    def __iter__(self) -> Iterator[Route]:
+        """Yield all registrations."""
+        nodes = [self._root]
+        while nodes:
+            node = nodes.pop()
+            yield from node.ends
+            yield from node.opens
+            with self._lock:  # A dictionary must not grow while it is read.
+                nodes += node.literals.values()
+            nodes += [one for one in (node.number, node.text) if one is not None]
+
     def find(self, path: str, ports: frozenset[str]) -> list[Match]:
         """Return the registrations that match a path, the one that wins first.
 
@@ -262,11 +275,12 @@ class Router:
             if not ports.isdisjoint(route.ports)
         ]
         if len(matches) > 1:
-            matches.sort(key=_precedence)
+            matches.sort(key=precedence)
         return matches
 
 
-def _precedence(match: Match) -> tuple[int, int, int, bool]:
+def precedence(match: Match) -> tuple[int, int, int, bool]:
+    """Return what sorts matches of one path, the one that wins first."""
     route = match.route
     return -match.depth, route.kind, -route.literals, route.methods is None
 
