@@ -128,6 +128,11 @@ class Inlet:
         return self._size >= INLET_SIZE
 
     @property
+    def size(self) -> int:
+        """Bytes that wait for the application."""
+        return self._size
+
+    @property
     def asked(self) -> bool:
         """Whether the application has asked for the body."""
         return self._asked
