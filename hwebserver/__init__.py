@@ -58,6 +58,7 @@ registerStaticFilesDirectory = default_server.registerStaticFilesDirectory
 registerArchiveFile = default_server.registerArchiveFile
 registerOpdefPath = default_server.registerOpdefPath
 registerASGIApp = default_server.registerASGIApp
+registerWSGIApp = default_server.registerWSGIApp
 webSocket = default_server.webSocket
 insertWebSocketForPort = default_server.insertWebSocketForPort
 webSockets = default_server.webSockets
@@ -127,6 +128,7 @@ __all__ = [
     "registerArchiveFile",
     "registerOpdefPath",
     "registerStaticFilesDirectory",
+    "registerWSGIApp",
     "requestShutdown",
     "run",
     "runServer",

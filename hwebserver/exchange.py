@@ -66,14 +66,22 @@ class FileBody:
         descriptor: An open file.
         pieces: What is sent, in order.
         path: A file to delete when this is closed; empty: none.
+        closed: Called behind that, once, where handlers run; it raises nothing.
     """
 
-    __slots__ = ("descriptor", "path", "pieces")
+    __slots__ = ("closed", "descriptor", "path", "pieces")
 
-    def __init__(self, descriptor: int, pieces: Sequence[FilePiece], path: str = "") -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        pieces: Sequence[FilePiece],
+        path: str = "",
+        closed: Optional[Callable[[], None]] = None,
+    ) -> None:
         self.descriptor = descriptor
         self.pieces = pieces
         self.path = path
+        self.closed = closed
 
     @property
     def size(self) -> int:
@@ -93,6 +101,8 @@ class FileBody:
                 pass
             except OSError as error:
                 logger.warning("a file that was sent cannot be deleted: %s", error)
+        if self.closed is not None:
+            self.closed()
 
 
 class Source(Protocol):

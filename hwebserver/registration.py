@@ -17,6 +17,7 @@ from .web.opdef import OpdefSections
 from .web.routing import Kind, Route, Router, port_keys
 from .web.static import StaticDirectory
 from .web.websocket import OpenSockets, WebSocket, broadcast, inspect_class
+from .web.wsgi import WSGIMount
 
 Ports = Iterable[Union[int, str]]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -274,6 +275,27 @@ class Registrations:
             OperationFailed: this process is no Houdini, or the port cannot be.
         """
         self._add_files(prefix, OpdefSections(), port)
+
+    def registerWSGIApp(
+        self, application: Callable[..., Iterable[bytes]], path: str, ports: Ports = ()
+    ) -> None:
+        """Have a WSGI application (PEP 3333) answer a path and all below it.
+
+        What else is registered goes before it where it names as many segments or more; files do
+        where they exist.
+
+        Args:
+            application: The application.
+            path: Where it is mounted, its SCRIPT_NAME; ``/``: it answers what nothing else does.
+            ports: Numbers and names of ports; none: the main port; -1: every port.
+
+        Raises:
+            OperationFailed: it cannot be called, or the path or a port cannot be.
+        """
+        if not callable(application):
+            raise OperationFailed(f"a WSGI application can be called, and {application!r} cannot")
+        mount = WSGIMount(application)
+        self._router.add(Route(path, mount, ports=port_keys(ports), kind=Kind.MOUNT))
 
     def registerASGIApp(self, application: ASGIApplication, path: str, ports: Ports = ()) -> None:
         """Have an ASGI application (ASGI 3) answer a path and all below it, WebSockets too.

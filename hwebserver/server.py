@@ -31,6 +31,7 @@ from .web.lifespan import Lifespans
 from .web.log import Console
 from .web.request import Site
 from .web.routing import port_keys
+from .web.wsgi import WSGIMount
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -112,7 +113,7 @@ class Server(Registrations):
                     keys = one.port.keys
         for match in self._router.find(path, keys):
             target = match.route.target
-            if isinstance(target, ASGIMount):
+            if isinstance(target, (ASGIMount, WSGIMount)):
                 return target.application
             owner = getattr(target, "__self__", target)
             return owner if isinstance(owner, URLHandler) else target

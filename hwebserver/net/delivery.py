@@ -79,8 +79,8 @@ class Delivery:
 
     @property
     def streams(self) -> bool:
-        """Whether something still makes a body."""
-        return self._stream is not None
+        """Whether something still makes a body, or wants to hear when it has been sent."""
+        return self._stream is not None or self._outbox.tells
 
     @property
     def has_file(self) -> bool:
@@ -267,6 +267,9 @@ class Delivery:
         self._close_stream()
         if stream is not None:
             stream.leave()
+        if self._outbox.tells:
+            self._body_size = self.sent
+            self._outbox.clear()
 
     def withdraw(self) -> None:
         """Forget a stream that failed; unless a part of it was sent, something else is sent."""

@@ -41,6 +41,11 @@ class Outbox:
         """Whether there is a file, open as long as it is not sent."""
         return self._file is not None
 
+    @property
+    def tells(self) -> bool:
+        """Whether closing the file runs code that is not the server's."""
+        return self._file is not None and self._file.closed is not None
+
     def put(self, data: Union[bytes, memoryview]) -> None:
         """Append bytes."""
         if data:

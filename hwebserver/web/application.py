@@ -31,6 +31,7 @@ from .response import Response
 from .routing import Kind, Match, Router, precedence
 from .uploads import Body, BodyBuffer, FormUpload
 from .websocket import OpenSockets, SocketSession
+from .wsgi import WSGIMount
 
 server_logger = logging.getLogger("hwebserver.server")
 app_logger = logging.getLogger("hwebserver.app")
@@ -110,7 +111,7 @@ class Application:
             if isinstance(target, ASGIMount):
                 inlet = Inlet(head.has_body)
             elif sent:
-                body = self._body(head)
+                body = self._body(head, target)
         return self._exchange(head, info, plan, body, inlet)
 
     def _exchange(
@@ -123,13 +124,15 @@ class Application:
     ) -> Exchange:
         return Exchange(self.site, head, info, plan, body, self._opened, self._lifespans, inlet)
 
-    def _body(self, head: RequestHead) -> Body:
+    def _body(self, head: RequestHead, target: Any) -> Body:
         """Return where the body of a request goes.
 
         Raises:
             HTTPError: 400, it says that it is a form, but not what separates the parts.
         """
         site = self.site
+        if isinstance(target, WSGIMount):
+            return BodyBuffer(site.in_memory)  # The application takes forms apart itself.
         boundary = boundary_of(head.fields.get("content-type") or "")
         if boundary is None:
             return BodyBuffer(site.in_memory)
@@ -345,6 +348,7 @@ class Exchange:
         request = self._request
         if request is None:
             return self.unsendable(error or RuntimeError("there was no request"))
+        request.end()
         response: Optional[Response] = None
         if error is None and not request.started:
             try:
@@ -353,7 +357,6 @@ class Exchange:
                 response = request.sent or as_response(result)
             except Exception as unsendable:
                 error = unsendable
-        request.end()
         # Whatever a handler raises costs its own client the answer, and nobody else anything.
         if error is not None:
             return self._broken(request, channel, error)
@@ -383,6 +386,8 @@ class Exchange:
             elif isinstance(route.target, ASGIMount):
                 inlet = self._inlet or Inlet(False)
                 return route.target.respond(request, match.depth, inlet, self._lifespans)
+            elif route.kind is Kind.MOUNT:
+                return route.target.respond(request, match.depth)
             elif route.parameters:
                 values = route.values(match.segments)
                 request.bind(values)

@@ -8,7 +8,7 @@ from typing import IO, Any, NamedTuple, Optional
 from urllib.parse import quote, urljoin
 
 from ..errors import HTTPError, OperationFailed
-from ..exchange import Channel, ConnectionInfo
+from ..exchange import Answer, Channel, ConnectionInfo
 from ..protocol.cookies import parse_cookies
 from ..protocol.headers import Fields, media_type
 from ..protocol.http1 import RequestHead
@@ -335,15 +335,7 @@ class Request:
             RuntimeError: a response is under way already.
             ConnectionError: the client has left.
         """
-        if self._channel is None or self._started or self._sent is not None:
-            raise RuntimeError("the request has been answered already")
-        answer = response.head_answer()
-        self._started = True
-        try:
-            self._channel.start(answer)
-        except ValueError:
-            self._started = False  # Nothing of it was sent.
-            raise
+        self.start(response.head_answer())
 
     def sendBody(self, data: Any) -> None:
         """Send a piece of the body; blocks while the client does not take it.
@@ -396,6 +388,23 @@ class Request:
     def sent(self) -> Optional[Response]:
         """The response that was given to ``send``."""
         return self._sent
+
+    def start(self, answer: Answer) -> None:
+        """Send a head now, as ``sendHeaders`` does.
+
+        Raises:
+            RuntimeError: a response is under way already.
+            ConnectionError: the client has left.
+            ValueError: it cannot be sent, and nothing of it was.
+        """
+        if self._channel is None or self._started or self._sent is not None:
+            raise RuntimeError("the request has been answered already")
+        self._started = True
+        try:
+            self._channel.start(answer)
+        except ValueError:
+            self._started = False  # Nothing of it was sent.
+            raise
 
     def end(self) -> None:
         """Let go of the connection: the next response on it is another request's."""
