@@ -123,6 +123,7 @@ class ASGISession:
         self._start: Optional[ResponseStart] = None  # of a response that refuses it
         self._body: list[bytes] = []
         self._refused = False
+        self._over = False  # the application has been told of the end
         self._receiving: Any = None
 
     async def run(self, channel: SocketChannel) -> None:
@@ -135,7 +136,7 @@ class ASGISession:
         try:
             await self._application(self._scope(state), self._receive, self._send)
         except ConnectionError:
-            if channel.open:
+            if channel.open and not self._over:
                 raise  # another connection's: a fault of the program
 
     def _scope(self, state: dict[str, Any]) -> Event:
@@ -161,6 +162,7 @@ class ASGISession:
         async with self._receiving:  # The channel has one that waits.
             message = await channel.receive()
         if message is None:
+            self._over = True
             code, reason = channel.close_code, channel.close_reason
             return {"type": "websocket.disconnect", "code": code, "reason": reason}
         kind = "text" if isinstance(message, str) else "bytes"
@@ -175,6 +177,7 @@ class ASGISession:
         elif kind == "websocket.send":
             if not channel.accepted:
                 raise RuntimeError("the WebSocket has not been accepted")
+            self._check_open(channel)
             await channel.send(_message(event))
         elif kind in ("websocket.http.response.start", "websocket.http.response.body"):
             self._respond(kind, event)
@@ -185,10 +188,13 @@ class ASGISession:
         channel = self._socket
         if not channel.accepted:
             channel.refuse(self._refusal)
-        elif channel.open:
-            channel.close(code, reason)
         else:
-            raise ConnectionAbortedError("the WebSocket is closed already")
+            self._check_open(channel)
+            channel.close(code, reason)
+
+    def _check_open(self, channel: SocketChannel) -> None:
+        if self._over or not channel.open:
+            raise ConnectionAbortedError("the WebSocket is closed")
 
     def _respond(self, kind: str, event: Event) -> None:
         """Take a part of a response that refuses the upgrade; it goes out as a whole."""

@@ -236,12 +236,18 @@ class Outlet:
         self._gate.open()
 
     async def put(self, piece: bytes) -> None:
-        """Send a piece, and wait until there is room for another."""
+        """Send a piece, and wait until there is room for another.
+
+        Raises:
+            ConnectionError: the client has left.
+        """
         if piece:
             self._pieces.append(piece)
             self._size += len(piece)
             self._gate.open()
         await self._gate.wait(self._has_room)
+        if self._closed or self._inlet.closed:
+            raise ConnectionAbortedError("the client has left")
 
     def _has_room(self) -> bool:
         return self._size < _OUTLET_SIZE or self._closed or self._inlet.closed

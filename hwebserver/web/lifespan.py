@@ -105,8 +105,11 @@ class Lifespan:
         import asyncio
 
         self._ends.set()
-        if self.task is not None:
-            await asyncio.wait({self.task})
+        if self.task is None:
+            return
+        if not self._started.is_set():
+            self.task.cancel()
+        await asyncio.wait({self.task})
 
 
 class Lifespans:
