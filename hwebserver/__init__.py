@@ -58,6 +58,7 @@ registerStaticFilesDirectory = default_server.registerStaticFilesDirectory
 registerArchiveFile = default_server.registerArchiveFile
 registerOpdefPath = default_server.registerOpdefPath
 registerASGIApp = default_server.registerASGIApp
+asgiApp = default_server.asgiApp
 registerWSGIApp = default_server.registerWSGIApp
 webSocket = default_server.webSocket
 insertWebSocketForPort = default_server.insertWebSocketForPort
@@ -110,6 +111,7 @@ __all__ = [
     "WebServerError",
     "WebSocket",
     "apiFunction",
+    "asgiApp",
     "broadcast",
     "errorResponse",
     "eventStreamResponse",

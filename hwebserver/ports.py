@@ -36,18 +36,7 @@ class OpenPort(NamedTuple):
     @property
     def limits(self) -> Limits:
         """What a request to it may cost."""
-        values = self.values
-        return Limits(
-            request_line=values["MAX_REQUEST_LINE_SIZE"],
-            field_line=values["MAX_FIELD_LINE_SIZE"],
-            field_count=values["MAX_FIELD_COUNT"],
-            head=values["MAX_HEAD_SIZE"],
-            body=values["MAX_REQUEST_SIZE"],
-            chunk_line=values["MAX_CHUNK_LINE_SIZE"],
-            chunk_extension=values["MAX_CHUNK_EXTENSION_SIZE"],
-            trailer_section=values["MAX_TRAILER_SIZE"],
-            trailer_count=values["MAX_TRAILER_COUNT"],
-        )
+        return limits_of(self.values)
 
     @property
     def timeouts(self) -> Timeouts:
@@ -96,6 +85,21 @@ class OpenPort(NamedTuple):
         """Stop listening."""
         for listener in self.listeners:
             listener.server_close()
+
+
+def limits_of(values: Mapping[str, Any]) -> Limits:
+    """Return what a request may cost by the settings of a port."""
+    return Limits(
+        request_line=values["MAX_REQUEST_LINE_SIZE"],
+        field_line=values["MAX_FIELD_LINE_SIZE"],
+        field_count=values["MAX_FIELD_COUNT"],
+        head=values["MAX_HEAD_SIZE"],
+        body=values["MAX_REQUEST_SIZE"],
+        chunk_line=values["MAX_CHUNK_LINE_SIZE"],
+        chunk_extension=values["MAX_CHUNK_EXTENSION_SIZE"],
+        trailer_section=values["MAX_TRAILER_SIZE"],
+        trailer_count=values["MAX_TRAILER_COUNT"],
+    )
 
 
 def open_ports(settings: Settings, ports: RunPorts) -> list[OpenPort]:

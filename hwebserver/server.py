@@ -19,13 +19,14 @@ from .net.poller import Poller
 from .net.pool import Pool
 from .net.stream import Producers
 from .net.websocket import Sockets, SocketSettings
-from .ports import OpenPort, RunPorts, open_ports
+from .ports import OpenPort, RunPorts, limits_of, open_ports
 from .protocol.multipart import FormLimits
 from .protocol.websocket import WebSocketLimits
 from .registration import Registrations
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
 from .web.application import Application
 from .web.asgi import ASGIMount
+from .web.asgi_out import ASGIApp, Inside, Workers
 from .web.handlers import URLHandler
 from .web.lifespan import Lifespans
 from .web.log import Console
@@ -97,6 +98,11 @@ class Server(Registrations):
         """Return the name of the server."""
         return self._name
 
+    @property
+    def _thread_name(self) -> str:
+        """What the names of its threads begin with."""
+        return f"hwebserver-{self._name}" if self._name else "hwebserver"
+
     # --- settings and what was registered ---
 
     def findHandlerForPort(self, path: str, port_name: Union[int, str] = "") -> Optional[Any]:
@@ -132,6 +138,43 @@ class Server(Registrations):
             OperationFailed: an option is unknown, or its value cannot be.
         """
         self._settings.set_for_port(settings, port_key(port_name))
+
+    # --- in another server ---
+
+    def asgiApp(self) -> ASGIApp:
+        """Return what is registered for the main port as an ASGI application (ASGI 3).
+
+        Other servers run it: uvicorn, hypercorn, granian. What is registered later is answered
+        too; the settings are those of now.
+
+        Raises:
+            OperationFailed: a setting is wrong.
+        """
+        values = self._settings.for_port(MAIN_PORT)
+        lifespans = Lifespans(set())
+        application = self._application(values, lifespans)
+        console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
+        loop = LoopThread(f"{self._thread_name}-asyncio")
+        producers = Producers(loop, values["MAX_EVENT_STREAMS"], self._thread_name)
+        keys = frozenset((MAIN_PORT, EVERY_PORT))
+
+        def end() -> None:
+            producers.stop()
+            producers.join()
+            console.close()
+
+        return ASGIApp(
+            Inside(
+                application,
+                limits_of(values),
+                values["MAX_WEBSOCKET_QUEUE_SIZE"],
+                lifespans,
+                lambda: self._asgi_applications(keys),
+                Workers(values["MAX_NUM_THREADS"], f"{self._thread_name}-worker"),
+                producers.start,
+                end,
+            )
+        )
 
     # --- life ---
 
@@ -261,9 +304,8 @@ class Server(Registrations):
             self._reloader = Reloader(self._restart_soon)
             self._reloader.start()
 
-    def _make_pool(
-        self, values: Mapping[str, Any], opened: list[OpenPort], console: Console
-    ) -> Pool:
+    def _application(self, values: Mapping[str, Any], lifespans: Lifespans) -> Application:
+        """Return what answers requests, by the settings of the main port."""
         site = Site(
             values["DEBUG"],
             self.requestShutdown,
@@ -280,13 +322,18 @@ class Server(Registrations):
             values["MAX_JSON_SIZE"],
             values["MAX_ARCHIVE_FILE_SIZE"],
         )
+        return Application(self._router, self._sockets, site, self._opened, lifespans)
+
+    def _make_pool(
+        self, values: Mapping[str, Any], opened: list[OpenPort], console: Console
+    ) -> Pool:
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
-        name = f"hwebserver-{self._name}" if self._name else "hwebserver"
+        name = self._thread_name
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
         loop = LoopThread(f"{name}-asyncio")
         lifespans = self._lifespans = Lifespans(loop.lasting)
         loop.farewell = lifespans.stop
-        application = Application(self._router, self._sockets, site, self._opened, lifespans)
+        application = self._application(values, lifespans)
         sockets = Sockets(loop, _socket_settings(values))
         limit = _connection_limit(values["MAX_CONNECTIONS"])
         poller = Poller(limit, max(0.01, tick), sockets.__len__)
