@@ -116,6 +116,14 @@ class ASGIApp:
 
     def __init__(self, inside: Inside) -> None:
         self._inside = inside
+        self._end: Optional[Callable[[], None]] = inside.end
+
+    def close(self) -> None:
+        """End the threads of the application, as the end of its lifespan does."""
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+        self._inside.workers.stop()
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Serve a connection; see the ASGI specification."""
@@ -149,8 +157,7 @@ class ASGIApp:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await inside.lifespans.stop()
-        await inside.workers.run(inside.end)
-        inside.workers.stop()
+        await inside.workers.run(self.close)
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -263,7 +270,7 @@ class _Reply:
             size += len(piece)
             if size > self._inside.limits.body:
                 limit = self._inside.limits.body
-                raise HTTPError(413, f"The body of a request is at most {limit} bytes.")
+                raise HTTPError(413, f"The body is over {limit} bytes.")
             yield piece, not more
 
     async def _store_body(self, exchange: Exchange) -> None:
