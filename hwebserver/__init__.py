@@ -59,14 +59,16 @@ registerArchiveFile = default_server.registerArchiveFile
 registerOpdefPath = default_server.registerOpdefPath
 registerASGIApp = default_server.registerASGIApp
 asgiApp = default_server.asgiApp
-registerWSGIApp = default_server.registerWSGIApp
 webSocket = default_server.webSocket
 insertWebSocketForPort = default_server.insertWebSocketForPort
 webSockets = default_server.webSockets
 broadcast = default_server.broadcast
+registerWSGIApp = default_server.registerWSGIApp
 insertHandlerForPort = default_server.insertHandlerForPort
 findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
+setAsyncioLoop = default_server.setAsyncioLoop
+isAsyncioEnabled = default_server.isAsyncioEnabled
 
 webServerVerbosity = Verbosity
 webServerSeverity = Severity
@@ -119,6 +121,7 @@ __all__ = [
     "findHandlerForPort",
     "insertHandlerForPort",
     "insertWebSocketForPort",
+    "isAsyncioEnabled",
     "isInDebugMode",
     "isRunning",
     "isUIAvailable",
@@ -134,6 +137,7 @@ __all__ = [
     "requestShutdown",
     "run",
     "runServer",
+    "setAsyncioLoop",
     "setSettingsForPort",
     "url",
     "urlHandler",

@@ -134,7 +134,7 @@ class StreamBody:
             ``Source`` is read on a worker, whenever the client has taken the piece before.
         live: Whether it lasts as long as the client and the server: a source is read on a thread
             of its own, the head goes out at once, and all ends when the server is told to stop.
-        left: Called once, where handlers run, when the client has left before the end.
+        left: Called once, where it may block, when the client has left before the end.
 
     Attributes:
         opening: What a live one sends behind its head.
@@ -171,6 +171,11 @@ class StreamBody:
         self.prompt = False
         self.taken = False
         self._left = left
+
+    @property
+    def wants_farewell(self) -> bool:
+        """Whether ``leave`` has something to call."""
+        return self._left is not None
 
     def leave(self) -> None:
         """Say that the client has left before the end; a second call does nothing."""
@@ -252,11 +257,7 @@ class SocketChannel(Protocol):
         """
 
     def refuse(self, answer: Answer) -> None:
-        """Answer the upgrade with something else.
-
-        Raises:
-            ConnectionError: the client has left, or the upgrade has been answered.
-        """
+        """Answer the upgrade with something else; a second call does nothing."""
 
     async def receive(self) -> Union[str, bytes, None]:
         """Return the next message; None: there will be none, see ``close_code``."""
@@ -268,6 +269,9 @@ class SocketChannel(Protocol):
             ConnectionError: the socket is closed.
         """
 
+    async def drain(self) -> None:
+        """Wait until the client has taken enough of what was sent."""
+
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; a second call does nothing.
 
@@ -275,15 +279,19 @@ class SocketChannel(Protocol):
             ValueError: no close frame can carry the code or the reason.
         """
 
-    def from_thread(self, function: Callable[..., object], *arguments: object) -> None:
-        """Have the loop call a function; any thread may ask."""
+    def from_thread(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Have the loop call a function; any thread may ask. Returns whether it will."""
 
     @property
     def on_loop(self) -> bool:
         """Whether the calling thread is the loop's; any thread may ask."""
 
     async def on_worker(self, function: Callable[[], Any]) -> Any:
-        """Have a worker call a function that may block, and return what it returns."""
+        """Have a worker call a function that may block, and return what it returns.
+
+        Raises:
+            ConnectionError: the server has stopped.
+        """
 
 
 class Upgrade(NamedTuple):
@@ -407,8 +415,13 @@ class Exchange(Protocol):
     def unsendable(self, error: BaseException) -> Answer:
         """Return what is sent instead of an answer that cannot be sent."""
 
-    def failed(self, error: BaseException) -> Answer:
-        """Log that the body could not be made, and return what is sent if nothing was yet."""
+    def failed(self, error: BaseException, late: bool = False) -> Answer:
+        """Log that the body could not be made, and return what is sent if nothing was yet.
+
+        Args:
+            error: Why.
+            late: Whether something was, so that the client is told nothing.
+        """
 
     def drop(self) -> None:
         """Let go of what it holds, since another exchange answers in its place."""

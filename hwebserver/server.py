@@ -14,7 +14,7 @@ from .errors import OperationFailed
 from .hosts.graphical import is_ui_available
 from .net.awaited import wait_for
 from .net.endpoint import Endpoint
-from .net.loop import LoopThread
+from .net.loop import HostLoop, Loop, LoopThread
 from .net.poller import Poller
 from .net.pool import Pool
 from .net.stream import Producers
@@ -37,6 +37,8 @@ from .web.wsgi import WSGIMount
 logger = logging.getLogger("hwebserver.server")
 
 if TYPE_CHECKING:
+    import asyncio
+
     from .reloader import Reloader
 
 #: How often a waiting main thread wakes, in seconds: Windows delivers Ctrl+C only then, and on
@@ -93,6 +95,7 @@ class Server(Registrations):
         self._restart = False
         self._reloader: Optional[Reloader] = None
         self._lifespans = Lifespans(set())
+        self._host_loop: Optional[asyncio.AbstractEventLoop] = None
 
     def name(self) -> str:
         """Return the name of the server."""
@@ -175,6 +178,30 @@ class Server(Registrations):
                 end,
             )
         )
+
+    def setAsyncioLoop(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
+        """Have coroutines run on an asyncio loop that the program runs, from the next ``run`` on.
+
+        Handlers that are coroutines, and WebSockets, can use there what belongs to the loop. The
+        server never stops it; at its end it cancels what it began there, and nothing else.
+
+        Args:
+            loop: The loop; None: the server starts one of its own when the first coroutine comes.
+
+        Raises:
+            OperationFailed: it is no loop, it is closed, or the server is running.
+        """
+        if loop is not None and not hasattr(loop, "call_soon_threadsafe"):
+            raise OperationFailed(f"setAsyncioLoop takes an asyncio loop, not {loop!r}")
+        if loop is not None and loop.is_closed():
+            raise OperationFailed("setAsyncioLoop takes a loop that runs, and this one is closed")
+        if self.isRunning():
+            raise OperationFailed("the server is running: setAsyncioLoop comes before run")
+        self._host_loop = loop
+
+    def isAsyncioEnabled(self) -> bool:
+        """Return whether handlers may be coroutines: always, whether a loop was given or not."""
+        return True
 
     # --- life ---
 
@@ -283,10 +310,14 @@ class Server(Registrations):
             raise
 
     def _start_applications(self, pool: Pool) -> None:
-        """Start the ASGI applications on the open ports, before the first request."""
+        """Start the ASGI applications on the open ports, before the first request.
+
+        On a loop of the host's that the calling thread runs, or nobody yet, they are started by
+        their first requests.
+        """
         keys = frozenset[str]().union(*(one.port.keys for one in self._open))
         applications = self._asgi_applications(keys)
-        if applications:
+        if applications and pool.loop.can_be_awaited:
             start = self._lifespans.start(applications)
             wait_for(start, pool.loop, lambda: pool.stopping)
 
@@ -330,13 +361,13 @@ class Server(Registrations):
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
         name = self._thread_name
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
-        loop = LoopThread(f"{name}-asyncio")
-        lifespans = self._lifespans = Lifespans(loop.lasting)
+        loop = self._make_loop(name)
+        lifespans = self._lifespans = Lifespans(loop.lasting, loop.spawn)
         loop.farewell = lifespans.stop
         application = self._application(values, lifespans)
         sockets = Sockets(loop, _socket_settings(values))
         limit = _connection_limit(values["MAX_CONNECTIONS"])
-        poller = Poller(limit, max(0.01, tick), sockets.__len__)
+        poller = Poller(limit, max(0.01, tick), sockets.__len__, loop.look)
         sockets.on_end = poller.wake
         producers = Producers(loop, values["MAX_EVENT_STREAMS"], name)
         endpoints = [
@@ -359,6 +390,13 @@ class Server(Registrations):
         pool = Pool(poller, producers, sockets, most, name, lifespans.__len__, console.close)
         lifespans.on_end = pool.look
         return pool
+
+    def _make_loop(self, name: str) -> Loop:
+        if self._host_loop is None:
+            return LoopThread(f"{name}-asyncio")
+        if self._host_loop.is_closed():
+            raise OperationFailed("the loop that setAsyncioLoop was given is closed")
+        return HostLoop(self._host_loop)
 
     def _call_back(self, callback: Optional[Callable[..., Any]]) -> None:
         """Tell the caller which ports listen; an error of theirs is logged and stops nothing."""

@@ -110,9 +110,11 @@ _TABLE = (
            0, optional=True),
     Option("MAX_WEBSOCKET_MESSAGE_SIZE", int, 16 * _MB,
            "Bytes of one message of a WebSocket, unpacked (else closed with 1009).", 1),
-    Option("MAX_WEBSOCKET_FRAGMENTS", int, 65536, "Frames that one message may come in.", 1),
+    Option("MAX_WEBSOCKET_FRAGMENTS", int, 65536,
+           "Frames that may continue one message of a WebSocket (else closed with 1009).", 0),
     Option("MAX_WEBSOCKET_QUEUE_SIZE", int, _MB,
-           "Bytes that wait for the client of a WebSocket before it is closed with 1013.", 0),
+           "Bytes that wait for a WebSocket's client, behind the message on its way, before it "
+           "is closed with 1013.", 0),
     Option("WEBSOCKET_COMPRESSION", bool, True, "Compress messages for clients that offer it."),
     Option("WEBSOCKET_OPEN_TIMEOUT", float, 10.0, "Seconds to accept an upgrade.", 0.01),
     Option("WEBSOCKET_PING_INTERVAL", float, 20.0,

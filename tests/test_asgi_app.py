@@ -47,9 +47,9 @@ def files(tmp_path_factory):
 @pytest.fixture
 def places(files):
     """Where ``run`` serves, and where ASGI does."""
-    with running(same_answers.build(files)) as server:
-        with Driver(same_answers.build(files).asgiApp()) as driver:
-            yield ("127.0.0.1", server.port()), driver
+    app = same_answers.build(files).asgiApp()
+    with running(same_answers.build(files)) as server, Driver(app) as driver:
+        yield ("127.0.0.1", server.port()), driver
 
 
 @pytest.mark.parametrize("asked", [*REQUESTS, *FURTHER], ids=str)

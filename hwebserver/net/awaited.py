@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Optional
 
-from .loop import LoopThread, Task
+from .loop import Loop, Task
 
 #: How often a waiting main thread wakes, in seconds: Windows delivers Ctrl+C only then.
 _WAIT_TURN = 0.2
@@ -39,7 +39,7 @@ class Awaited:
     __slots__ = ("_task", "_tell", "done", "error", "result")
 
     def __init__(
-        self, coroutine: Coroutine[Any, Any, Any], loop: LoopThread, tell: Callable[[], None]
+        self, coroutine: Coroutine[Any, Any, Any], loop: Loop, tell: Callable[[], None]
     ) -> None:
         self.done = False
         self.result: Any = None
@@ -55,14 +55,19 @@ class Awaited:
         self.done = True
         self._tell()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether it ended because it was cancelled."""
+        from asyncio import CancelledError
+
+        return isinstance(self.error, CancelledError)
+
     def cancel(self) -> None:
         """Cancel it, since nobody waits for what it would return."""
         self._task.cancel()
 
 
-def wait_for(
-    coroutine: Coroutine[Any, Any, Any], loop: LoopThread, given_up: Callable[[], bool]
-) -> Any:
+def wait_for(coroutine: Coroutine[Any, Any, Any], loop: Loop, given_up: Callable[[], bool]) -> Any:
     """Run a coroutine on the loop, and return what it returns.
 
     Args:

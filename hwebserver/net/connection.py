@@ -73,12 +73,6 @@ _JOIN_LIMIT = 65536
 _NO_PACE = Pace()
 
 
-def _drop(answer: Answer) -> None:
-    """Let go of what an answer whose body is not sent holds."""
-    if not isinstance(answer.body, bytes):
-        answer.body.close()
-
-
 def _closed(now: float) -> Wants:
     return CLOSE
 
@@ -140,7 +134,7 @@ class Connection:
         self._step: Callable[[float], Wants] = self._receive_head
         self._kept = False  # waits between two requests
         self._close = False
-        self._left = False  # the client has, in the middle of a stream
+        self._left = False  # the client has, while its response was made
         self._delivery: Optional[Delivery] = None  # of a response that did not go out at once
         self._channel: Optional[HandChannel] = None
         self._awaited: Optional[Awaited] = None  # what a coroutine will return
@@ -176,22 +170,29 @@ class Connection:
         if self._streams:
             return WORK if self._left else self._send_on(now)
         if self._awaited is not None:
-            return WORK if self._awaited.done else self._watch_client(self._receive_ahead, now)
+            if self._awaited.done:
+                return WORK
+            return PARK if self._left else self._watch_client(self._receive_ahead, now)
         if self._step == self._await_worker:
             return WORK
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
 
-    def told(self, now: float) -> Wants:
-        """Go on, if that which something has come for is still waiting."""
-        if self._streams or self._awaited is not None:
-            return self.resume(now)
-        return self.interest or READ  # It came too late.
+    def nudged(self, now: float) -> Wants:
+        """Go on, since what it waits for may have come.
+
+        A nudge may be late: what it told of was found otherwise, and something else goes on.
+        """
+        sends_beside = self._intake is not None and self._step == self._send_on
+        if self._step == self._await_pieces or sends_beside:
+            return self._send_on(now)
+        return self.resume(now) if self._awaited is not None else self.interest or READ
 
     def expire(self, now: float) -> Wants:
         """Go on, since the deadline has passed."""
         if self._step == self._await_pieces:
             self._open_delivery().beat()
-            return self._send_on(now)
+            wants = self._send_on(now)
+            return AGAIN if wants is WORK else wants  # nobody hands out work from here
         if self._streams:
             return self._forsake()
         if self._step == self._receive_body:
@@ -388,8 +389,13 @@ class Connection:
         awaited, self._awaited = self._awaited, None
         if awaited is None:
             answer = exchange.respond(channel)
+        elif self._left and awaited.cancelled:
+            return CLOSE
         else:
             answer = exchange.conclude(channel, awaited.result, awaited.error)
+        if self._left and isinstance(answer, Answer):
+            self._drop(answer)
+            return CLOSE
         if isinstance(answer, Deferred):
             return self._defer(answer, exchange)
         if isinstance(answer, Upgrade):
@@ -419,6 +425,10 @@ class Connection:
         """Become a WebSocket, as soon as the poller has let go of the socket."""
         if self._endpoint.draining:
             return self._send(exchange.failed(HTTPError(503, "The server stops.")), exchange)
+        try:
+            self._endpoint.sockets.loop.check_sockets()
+        except RuntimeError as error:
+            return self._send(exchange.failed(error), exchange)
         self._upgrading = upgrade
         return LEAVE
 
@@ -464,11 +474,12 @@ class Connection:
 
     def _fail(self, delivery: Delivery, exchange: Exchange) -> Wants:
         """Answer for a body that could not be made, or leave it unfinished for all to see."""
-        answer = exchange.failed(delivery.error or RuntimeError("the body could not be made"))
         started = delivery.started
+        error = delivery.error or RuntimeError("the body could not be made")
+        answer = exchange.failed(error, started)
         delivery.withdraw()
         if started:
-            _drop(answer)
+            self._drop(answer)
             return CLOSE
         return self._send(answer, exchange)
 
@@ -480,12 +491,12 @@ class Connection:
         try:
             head, framing = self._write_head(answer)
         except (TypeError, ValueError) as error:
-            _drop(answer)
+            self._drop(answer)
             answer = exchange.unsendable(error)
             head, framing = self._write_head(answer)
         body = answer.body
         if not framing.has_body:
-            _drop(answer)
+            self._drop(answer)
             return self._send_bytes(head)
         if isinstance(body, bytes):
             self._sent = len(body)
@@ -499,6 +510,13 @@ class Connection:
             delivery.put_file(head, body, framing)
             return self._begin_sending()
         return self._begin_stream(delivery, head, framing, body, exchange)
+
+    def _drop(self, answer: Answer) -> None:
+        """Let go of what an answer whose body is not sent holds."""
+        if isinstance(answer.body, StreamBody):
+            self._endpoint.producers.discard(answer.body)
+        elif isinstance(answer.body, FileBody):
+            answer.body.close()
 
     def _put(self, *pieces: Union[bytes, memoryview]) -> Wants:
         """Send what is more than the system takes at once."""
@@ -686,12 +704,21 @@ class Connection:
         return not intake.uninvited and intake.missing <= _DRAIN_LIMIT
 
     def _forsake(self) -> Wants:
-        """End with a client that has left; what makes a stream is told so where handlers run."""
-        if not self._streams:
+        """End with a client that has left; what runs the handler's own code is told so there.
+
+        An iterator is closed by a worker. A coroutine is cancelled, and may be using the connection
+        and what was uploaded until it has ended: both stay.
+        """
+        pulled = self._delivery is not None and self._delivery.pulled
+        if self._awaited is None and not pulled:
             return CLOSE
+        self.transport.abort()  # The worker, or the coroutine, may take its time.
         self._left = True
         self._step = _closed
-        return AGAIN
+        if self._awaited is None:
+            return AGAIN
+        self._awaited.cancel()
+        return PARK
 
     def _finish(self, now: float) -> Wants:
         """The response is sent: keep the connection, or end it."""

@@ -83,6 +83,11 @@ class Delivery:
         return self._stream is not None or self._outbox.tells
 
     @property
+    def pulled(self) -> bool:
+        """Whether that is for a worker alone to run or to tell: an iterator, say."""
+        return self._outbox.tells or (self._stream is not None and self._feed is None)
+
+    @property
     def has_file(self) -> bool:
         """Whether a stretch of a file is to be sent."""
         return self._outbox.has_file
@@ -177,6 +182,8 @@ class Delivery:
             progress = self._flush()
             if progress is not Progress.DONE or self._stream is None:
                 return progress
+            if self.error is not None:
+                return Progress.FAILED
             if self._feed is None:
                 return Progress.PULL
             progress = self._take(self._feed)
@@ -262,11 +269,8 @@ class Delivery:
     # --- the end ---
 
     def forsake(self) -> None:
-        """Tell what makes the body that nobody wants it; this may run the handler's code."""
-        stream = self._stream
+        """Let go of what makes the body; an iterator is closed here, which is its own code."""
         self._close_stream()
-        if stream is not None:
-            stream.leave()
         if self._outbox.tells:
             self._body_size = self.sent
             self._outbox.clear()
@@ -288,8 +292,7 @@ class Delivery:
 
     def clear(self) -> None:
         """Let go of everything."""
-        if self._stream is not None:
-            self.forsake()
+        self._close_stream()
         self._outbox.clear()
         self._head = b""
         self._framing = None

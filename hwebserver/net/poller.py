@@ -74,14 +74,20 @@ class Poller:
         max_connections: Most that are open at once.
         elsewhere: Says how many more are open that this poller has let go of.
         tick: How often deadlines are looked at, in seconds.
+        on_look: Called with the time when they are.
     """
 
     def __init__(
-        self, max_connections: int, tick: float, elsewhere: Callable[[], int] = lambda: 0
+        self,
+        max_connections: int,
+        tick: float,
+        elsewhere: Callable[[], int] = lambda: 0,
+        on_look: Callable[[float], None] = lambda now: None,
     ) -> None:
         self._selector = selectors.DefaultSelector()
         self._max_connections = max_connections
         self._elsewhere = elsewhere
+        self._on_look = on_look
         self._tick = tick
         self._next_look = 0.0
         self._connections: set[Connection] = set()
@@ -165,7 +171,7 @@ class Poller:
             connection = self._nudged.popleft()
             # One that is not watched is with a worker, or its turn comes anyway.
             watched = connection.interest is not None
-            if watched and not self._serve(connection, connection.told, now, dispatch):
+            if watched and not self._serve(connection, connection.nudged, now, dispatch):
                 return False
         for _ in range(len(self._again)):
             connection = self._again.popleft()
@@ -278,13 +284,14 @@ class Poller:
 
     def _patience(self, longest: Optional[float]) -> Optional[float]:
         """How long to wait: until deadlines are looked at, or for ever when there are none."""
-        if not self._connections and not self._paused:
+        if not self._connections and not self._paused and not self._elsewhere():
             return longest
         until_look = max(0.0, self._next_look - time.monotonic())
         return until_look if longest is None else min(longest, until_look)
 
     def _look_at_deadlines(self, now: float) -> None:
         self._next_look = now + self._tick
+        self._on_look(now)
         self._longest_idle.clear()
         watched = [c for c in self._connections if c.interest is not None]
         for connection in [c for c in watched if c.deadline <= now]:

@@ -31,10 +31,10 @@ from typing import Optional, Union
 from ..errors import OperationFailed
 from .connection import Connection
 from .endpoint import NEVER, Wants
-from .loop import LoopThread
+from .loop import Loop
 from .poller import Dispatch, Poller, close_safely
 from .stream import Producers
-from .websocket import Sockets
+from .websocket import Errand, Sockets, Stopped
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -53,19 +53,6 @@ def _broken() -> Wants:
     """Log an error of ours; the connection that met it is closed."""
     logger.exception("a connection is closed because of an error in the server")
     return Wants.CLOSE
-
-
-class Errand:
-    """A function that a worker is to call, for a coroutine that waits for it.
-
-    Args:
-        function: Raises nothing.
-    """
-
-    __slots__ = ("function",)
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self.function = function
 
 
 class _Worker:
@@ -158,14 +145,23 @@ class Pool:
         self._poller.keep_none()
         self._poller.wake()
 
-    def run_soon(self, function: Callable[[], None]) -> None:
-        """Have a worker call a function that raises nothing, as one of the handlers.
+    def run_soon(self, errand: Errand) -> None:
+        """Have a worker run an errand, as one of the handlers.
 
         Args:
-            function: The function.
+            errand: The errand.
+
+        Raises:
+            Stopped: the server has stopped.
         """
-        self._jobs.append(Errand(function))
+        self._jobs.append(errand)
         self._hire()
+        if self._ended.is_set():
+            try:
+                self._jobs.remove(errand)
+            except ValueError:
+                return  # It was taken just before.
+            raise Stopped
 
     def look(self) -> None:
         """Look whether there is anything left that the end waits for."""
@@ -173,7 +169,7 @@ class Pool:
             self._poller.wake()
 
     @property
-    def loop(self) -> LoopThread:
+    def loop(self) -> Loop:
         """Where coroutines run."""
         return self._producers.loop
 
@@ -233,7 +229,7 @@ class Pool:
         while not self._ended.is_set():
             job = self._next_job(worker)
             if isinstance(job, Errand):
-                job.function()
+                job.run()
                 self._release(worker)
             elif job is not None:
                 self._work(worker, job)
@@ -467,7 +463,9 @@ class Pool:
         self._poller.close()
         while self._jobs:
             job = self._jobs.popleft()
-            if not isinstance(job, Errand):
+            if isinstance(job, Errand):
+                job.drop()
+            else:
                 close_safely(job)
         self._sockets.abort_all()
         self._producers.stop()

@@ -14,11 +14,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Optional, Protocol
 
 from ..errors import HTTPError
 from ..exchange import AsyncSource, Source, StreamBody
-from .loop import LoopThread, Task
+from .loop import Loop, Task
 
 if TYPE_CHECKING:
     import asyncio
@@ -57,10 +58,13 @@ class Feed:
         cancelled: Whether nobody wants any more.
     """
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(
+        self, tell: Callable[[], None], farewell: Callable[[], None] = lambda: None
+    ) -> None:
         self.producer: Optional[Producer] = None
         self.cancelled = False
         self._tell = tell
+        self._farewell = farewell
         self._lock = threading.Lock()
         self._pieces: list[bytes] = []
         self._size = 0
@@ -127,7 +131,10 @@ class Feed:
             unheard, self._error = self._error, None
         producer, self.producer = self.producer, None  # each holds the other
         _log_unheard(unheard)
-        if not ended and producer is not None:
+        if ended:
+            return
+        self._farewell()
+        if producer is not None:
             producer.leave_off()
 
 
@@ -178,10 +185,18 @@ class _ThreadProducer:
                 self._room.clear()
 
 
+async def _close(source: AsyncSource) -> None:
+    """Close a source of which nothing was read."""
+    try:
+        await source.close()
+    except Exception:
+        logger.exception("what made a response failed when it was closed")
+
+
 class _LoopProducer:
     """A coroutine that reads a source."""
 
-    def __init__(self, source: AsyncSource, feed: Feed, loop: LoopThread) -> None:
+    def __init__(self, source: AsyncSource, feed: Feed, loop: Loop) -> None:
         self._source = source
         self._feed = feed
         self._wake: Callable[[], None] = lambda: None
@@ -243,7 +258,7 @@ class Producers:
         name: Begins the names of the threads.
     """
 
-    def __init__(self, loop: LoopThread, most: int, name: str) -> None:
+    def __init__(self, loop: Loop, most: int, name: str) -> None:
         self.loop = loop
         self._most = most
         self._name = name
@@ -268,7 +283,7 @@ class Producers:
         Raises:
             HTTPError: 503, there are too many, or no thread can be started.
         """
-        feed = Feed(tell)
+        feed = Feed(tell, partial(self._bid_farewell, body))
         try:
             if body.asynchronous:
                 feed.producer = _LoopProducer(body.source, feed, self.loop)
@@ -279,6 +294,28 @@ class Producers:
             body.leave()  # What waits for events would go on for nobody.
             raise HTTPError(503, f"This response cannot be sent now: {error}.") from error
         return feed
+
+    def _bid_farewell(self, body: StreamBody) -> None:
+        """Have it told that the client has left; workers may be busy, and this may block."""
+        if body.wants_farewell:
+            thread = threading.Thread(
+                target=body.leave, name=f"{self._name}-farewell-{id(body):x}", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                body.leave()
+
+    def discard(self, body: StreamBody) -> None:
+        """Close a body that nobody has read, and say so as if the client had left."""
+        self._bid_farewell(body)
+        if not body.asynchronous:
+            body.close()
+            return
+        try:
+            self.loop.submit(_close(body.source))
+        except RuntimeError:
+            pass  # The loop has ended, and what lived on it.
 
     def _start_thread(self, source: Source, feed: Feed) -> _ThreadProducer:
         with self._lock:

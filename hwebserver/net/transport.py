@@ -10,8 +10,10 @@ from typing import Optional, Union
 #: Bytes of one read where anything may come.
 RECEIVE_SIZE = 65536
 
-#: Bytes of one read where a large body comes: each read has a price of its own.
-BULK_SIZE = 262144
+#: Bytes of one read where a large body comes, for each read has a price of its own. From 128 KiB on
+#: the C library would map each piece by itself, and then keep ever more memory in holes between
+#: pieces of many sizes.
+BULK_SIZE = 114688
 
 #: Most bytes of a file that one call hands to the system: other connections want their turn.
 _FILE_TURN = 1 << 21

@@ -15,8 +15,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
+from ..errors import HTTPError
 from ..exchange import Answer, Exchange, Upgrade
 from ..protocol.deflate import negotiate
 from ..protocol.frames import CloseCode
@@ -35,12 +37,17 @@ from .transport import Transport
 if TYPE_CHECKING:
     import asyncio
 
-    from .loop import LoopThread
+    from .loop import Loop
 
 logger = logging.getLogger("hwebserver.websocket")
+app_logger = logging.getLogger("hwebserver.app")
 
-#: Messages that wait for a session before no more are read for it.
+#: Messages, and bytes of them, that wait for a session before no more are read for it.
 _INBOX = 32
+_INBOX_SIZE = 65536
+
+#: Most pings that are answered of those that come at once.
+_PONGS = 16
 
 #: Bytes that wait for a client before ``send`` waits too.
 _HIGH_WATER = 65536
@@ -74,17 +81,18 @@ class Sockets:
         settings: Their limits and deadlines.
 
     Attributes:
-        on_worker: Has a worker call a function; set by the pool.
+        on_worker: Has a worker run an errand; set by the pool.
         on_end: Called when a socket has ended.
     """
 
-    def __init__(self, loop: LoopThread, settings: SocketSettings) -> None:
+    def __init__(self, loop: Loop, settings: SocketSettings) -> None:
         self.loop = loop
         self.settings = settings
-        self.on_worker: Callable[[Callable[[], None]], None] = lambda function: function()
+        self.on_worker: Callable[[Errand], None] = lambda errand: errand.run()
         self.on_end: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._open: set[WebSocketConnection] = set()
+        self._closing = False
 
     def __len__(self) -> int:
         """How many there are."""
@@ -96,16 +104,15 @@ class Sockets:
         Raises:
             RuntimeError: the loop cannot run.
         """
-        loop = self.loop.start()
-        if not hasattr(loop, "add_reader"):
-            raise RuntimeError("this asyncio loop watches no sockets")
         with self._lock:
             self._open.add(socket)
         try:
-            loop.call_soon_threadsafe(socket.begin, loop)
+            self.loop.call(socket.begin)
         except RuntimeError:
             self.remove(socket)
             raise
+        if self._closing:  # It was asked for just before.
+            self._close(socket)
 
     def remove(self, socket: WebSocketConnection) -> None:
         """Forget a socket that has ended."""
@@ -115,8 +122,12 @@ class Sockets:
 
     def close_all(self) -> None:
         """Close every socket, since the server stops; any thread may call this."""
+        self._closing = True
         for socket in self._snapshot():
-            socket.from_thread(socket.end_session, CloseCode.GOING_AWAY, "the server stops")
+            self._close(socket)
+
+    def _close(self, socket: WebSocketConnection) -> None:
+        socket.from_thread(socket.end_session, CloseCode.GOING_AWAY, "the server stops")
 
     def abort_all(self) -> None:
         """End every connection at once, since the server has stopped."""
@@ -126,6 +137,45 @@ class Sockets:
     def _snapshot(self) -> list[WebSocketConnection]:
         with self._lock:
             return list(self._open)
+
+
+class Stopped(ConnectionAbortedError):
+    """No worker can be had, since the server has stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("the server has stopped")
+
+
+class Errand:
+    """A function that a worker is to call, for a coroutine that waits for what it returns.
+
+    Args:
+        function: The function.
+        conclude: Called with what it returned, or what it raised.
+    """
+
+    __slots__ = ("_conclude", "_function")
+
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        conclude: Callable[[Any, Optional[BaseException]], object],
+    ) -> None:
+        self._function = function
+        self._conclude = conclude
+
+    def run(self) -> None:
+        """Call the function; raises nothing."""
+        result, error = None, None
+        try:
+            result = self._function()
+        except BaseException as raised:
+            error = raised
+        self._conclude(result, error)
+
+    def drop(self) -> None:
+        """Do not call the function, since the server has stopped."""
+        self._conclude(None, Stopped())
 
 
 class _Sent:
@@ -174,16 +224,20 @@ class WebSocketConnection:
         self._task: Optional[asyncio.Task[None]] = None
         self._protocol: Optional[WebSocketProtocol] = None
         self._inbox: deque[Message] = deque()
+        self._inbox_size = 0
         self._waiter: Optional[asyncio.Future[None]] = None  # of a session that awaits a message
         self._outgoing: deque[memoryview] = deque()
         self._queued = 0
-        self._room: Optional[asyncio.Future[None]] = None  # of a session that awaits room
+        self._rooms: list[asyncio.Future[None]] = []  # of those that await room
         self._reading = self._writing = False
         self._peer_done = False  # nothing more comes from the client
         self._gone = False
         self._close_sent = False
         self._half_closing = False  # nothing more is sent
-        self._answer = int(CloseCode.NORMAL)  # the code of our close frame
+        self._answer = int(CloseCode.NORMAL)  # the code of our close frame, and its reason
+        self._answer_reason = ""
+        self._pong: Optional[bytes] = None  # what to answer when the pong before it has gone
+        self._pong_end = 0  # how many bytes are sent when it has
         self._timer: Any = None
         self._heard = 0.0
         self._began = time.monotonic()
@@ -194,13 +248,13 @@ class WebSocketConnection:
 
     # --- from any thread ---
 
-    def from_thread(self, function: Callable[..., object], *arguments: object) -> None:
-        """Have the loop call a method; does nothing when the loop has ended."""
-        loop = self._sockets.loop
+    def from_thread(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Have the loop call a function; return whether it will."""
         try:
-            loop.start().call_soon_threadsafe(function, *arguments)
+            self._sockets.loop.call(function, *arguments)
         except RuntimeError:
-            pass
+            return False
+        return True
 
     @property
     def on_loop(self) -> bool:
@@ -209,55 +263,78 @@ class WebSocketConnection:
 
     async def on_worker(self, function: Callable[[], Any]) -> Any:
         """Have a worker call a function; see ``exchange.SocketChannel``."""
-        loop = self._loop
-        done = loop.create_future()
+        done = self._loop.create_future()
 
-        def conclude(result: Any, error: Optional[BaseException]) -> None:
-            if not done.done():
-                if error is None:
-                    done.set_result(result)
-                else:
-                    done.set_exception(error)
+        def settle(result: Any, error: Optional[BaseException]) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
 
-        def errand() -> None:
-            result, error = None, None
-            try:
-                result = function()
-            except BaseException as raised:
-                error = raised
-            self.from_thread(conclude, result, error)
-
-        self._sockets.on_worker(errand)
+        self._sockets.on_worker(Errand(function, partial(self.from_thread, settle)))
         return await done
 
     # --- the life of the session ---
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+    def begin(self) -> None:
         """Start the session, on the loop."""
-        self._loop = loop
-        self._timer = loop.call_later(self._settings.open_timeout, self._open_too_slow)
-        self._task = loop.create_task(self._run())
+        loop = self._sockets.loop
+        self._loop = loop.running
+        self._timer = self._loop.call_later(self._settings.open_timeout, self._open_too_slow)
+        self._task = loop.spawn(self._run())
+        # Cancelled before its first step it would run to no end of its own.
+        self._task.add_done_callback(self._leave)
 
     async def _run(self) -> None:
         try:
             await self._upgrade.run(self)
-        except Exception:
-            logger.exception("a WebSocket session failed")
-            self._answer = int(CloseCode.INTERNAL_ERROR)
+        except GeneratorExit:
+            raise  # The loop is no more.
+        except BaseException as error:  # A SystemExit would end the loop for everybody.
+            self._conclude(error)
+        else:
+            self._conclude(None)
+
+    def _conclude(self, error: Optional[BaseException]) -> None:
+        """End the connection, since the session has ended."""
+        if self._protocol is None and not self._status and not self._gone:
+            unanswered = RuntimeError("the session ended before it had accepted the upgrade")
+            self.refuse(self._exchange.failed(error or unanswered))
+            return
+        if error is not None and not self._is_our_doing(error):
+            app_logger.error("a WebSocket session failed", exc_info=error)
+        if self._protocol is not None and not self._gone:
+            self.close(self._answer, self._answer_reason)
+            if self._peer_done:
+                self._half_close()
+
+    def _is_our_doing(self, error: BaseException) -> bool:
+        """Whether a session failed because its connection had ended, or because we ended it."""
+        from asyncio import CancelledError
+
+        if isinstance(error, CancelledError):
+            return self._gone or self._protocol is None
+        unanswered = self._gone and self._protocol is None
+        return isinstance(error, Stopped) or (unanswered and isinstance(error, ConnectionError))
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        """Take note that the session has ended."""
+        self._task = None
         if self._gone:
-            return
-        if self._protocol is None:
-            if not self._status:
-                error = RuntimeError("the session ended before it had accepted the upgrade")
-                self.refuse(self._exchange.failed(error))
-            return
-        self.close(self._answer)
-        if self._peer_done:
-            self._half_close()
+            self._sockets.remove(self)
 
     def _open_too_slow(self) -> None:
         logger.warning("an upgrade was not accepted in %s s", self._settings.open_timeout)
-        self.abort()
+        self._give_up("The upgrade was not accepted in time.")
+
+    def _give_up(self, reason: str) -> None:
+        """Refuse an upgrade that the session has not answered, and end the session."""
+        if not self._status:
+            self.refuse(self._exchange.failed(HTTPError(503, reason)))
+            if self._task is not None:
+                self._task.cancel()
 
     @property
     def accepted(self) -> bool:
@@ -296,13 +373,9 @@ class WebSocketConnection:
         self._read_on()
 
     def refuse(self, answer: Answer) -> None:
-        """Answer the upgrade with something else, and close.
-
-        Raises:
-            ConnectionError: the client has left, or the upgrade has been answered.
-        """
+        """Answer the upgrade with something else, and close; a second call does nothing."""
         if self._gone or self._status:
-            raise ConnectionAbortedError("the upgrade cannot be refused any more")
+            return
         self._status = answer.status
         body = answer.body if isinstance(answer.body, bytes) else b""
         self._timer.cancel()
@@ -320,9 +393,14 @@ class WebSocketConnection:
             self._waiter = self._loop.create_future()
             await self._waiter
         message = self._inbox.popleft()
-        if not self._reading and len(self._inbox) <= _INBOX // 2:
+        self._inbox_size -= len(message)
+        if not self._reading and self._room_for_more(2):
             self._read_on()
         return message
+
+    def _room_for_more(self, parts: int) -> bool:
+        """Whether no more than a part of what may wait for the session does."""
+        return len(self._inbox) <= _INBOX // parts and self._inbox_size <= _INBOX_SIZE // parts
 
     def send(self, data: Message) -> _Sent:
         """Send a message, and return what waits until the client has taken enough.
@@ -333,7 +411,8 @@ class WebSocketConnection:
         protocol = self._protocol
         if protocol is None or self._gone or self._close_sent:
             raise ConnectionAbortedError("the WebSocket is not open")
-        if self._queued > self._settings.queue:
+        # What is being sent does not count: a client may be at a long message, and read it.
+        if self._outgoing and self._queued - len(self._outgoing[0]) > self._settings.queue:
             logger.warning("a WebSocket is closed: its client does not read")
             self.end_session(CloseCode.TRY_AGAIN_LATER, "the client does not read")
             raise ConnectionAbortedError("the client of the WebSocket does not read")
@@ -347,9 +426,14 @@ class WebSocketConnection:
         """Return what is done when the client has taken enough; None: it has."""
         if self._queued <= _HIGH_WATER or self._gone:
             return None
-        if self._room is None:
-            self._room = self._loop.create_future()
-        return self._room
+        # One for each who waits: to cancel one is not to cancel the others.
+        room: asyncio.Future[None] = self._loop.create_future()
+        self._rooms.append(room)
+        return room
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough of what was sent."""
+        await _Sent(self)
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; a second call does nothing.
@@ -365,17 +449,17 @@ class WebSocketConnection:
             return
         self._close_sent = True
         if not self._peer_done:
-            self.close_code, self.close_reason = code, reason
+            self.close_code, self.close_reason = int(code), reason
         self._write(frame)
         self._limit_closing()
 
     def end_session(self, code: int, reason: str) -> None:
         """Close the socket, and have its session end when it awaits a message."""
         if self._protocol is None:
-            self.abort()
+            self._give_up(f"The upgrade is refused: {reason}.")
             return
         self.close(code, reason)
-        self._end_input(code, reason, code)
+        self._end_input(code, reason)
 
     # --- reading ---
 
@@ -403,43 +487,56 @@ class WebSocketConnection:
         protocol = self._protocol
         if protocol is None or self._gone:
             return
-        ping: Optional[Ping] = None
+        pings: list[bytes] = []
         for event in protocol.receive(data):
             if isinstance(event, (str, bytes)):
                 self._inbox.append(event)
+                self._inbox_size += len(event)
             elif isinstance(event, Ping):
-                ping = event  # Of several the last is answered (RFC 6455 5.5.3).
+                pings.append(event.payload)
             elif isinstance(event, CloseReceived):
-                self._end_input(event.code, event.reason, event.code)
+                self._end_input(event.code, event.reason)
             elif isinstance(event, ProtocolFailure):
                 logger.warning("a WebSocket is closed with %d: %s", event.code, event.reason)
-                self._end_input(event.code, event.reason, event.code)
-        if ping is not None:
-            self._write(protocol.pong(ping.payload))
+                self._answer_reason = event.reason
+                self._end_input(event.code, event.reason)
+        if pings:
+            self._answer_pings(pings)
         if self._peer_done:
             if not self.open:  # our close frame has gone: the handshake is complete
                 self._half_close()
             return
         if self._inbox:
             self._wake()
-        if len(self._inbox) > _INBOX:
+        if not self._room_for_more(1):
             self._stop_reading()
 
-    def _end_input(self, code: int, reason: str, answer: int) -> None:
+    def _answer_pings(self, payloads: list[bytes]) -> None:
+        """Send pongs; of many only the last ones (RFC 6455 5.5.3), so pings fill no memory.
+
+        While earlier pongs wait for the client, one that answers all pings behind them waits too.
+        """
+        protocol = self._protocol
+        if protocol is None or self._sent < self._pong_end:
+            self._pong = payloads[-1]
+            return
+        self._write(b"".join(map(protocol.pong, payloads[-_PONGS:])))
+        self._pong_end = self._sent + self._queued
+
+    def _end_input(self, code: int, reason: str) -> None:
         """Take note that no message comes any more.
 
         The session first sees what came before, and its answers go out before our close frame.
 
         Args:
-            code: Why, for the session.
+            code: Why, for the session and in our close frame.
             reason: Why, for people.
-            answer: The code of our close frame.
         """
         if not self._peer_done:
             self._peer_done = True
-            self._answer = answer
+            self._answer = code
             if self.open:
-                self.close_code, self.close_reason = code, reason
+                self.close_code, self.close_reason = int(code), reason
             self._limit_closing()
         self._wake()
 
@@ -487,15 +584,22 @@ class WebSocketConnection:
         except OSError:
             self.abort()
             return
-        room = self._room
-        if room is not None and self._queued <= _HIGH_WATER:
-            self._room = None
-            if not room.done():
-                room.set_result(None)
+        self._heard = self._loop.time()  # What it takes is a sign of life, like what it sends.
+        if self._pong is not None and self._sent >= self._pong_end:
+            payload, self._pong = self._pong, None
+            self._answer_pings([payload])
+        if self._queued <= _HIGH_WATER:
+            self._let_senders_go()
         if not self._outgoing:
             self._stop_writing()
             if self._half_closing:
                 self._transport.end_sending()
+
+    def _let_senders_go(self) -> None:
+        rooms, self._rooms = self._rooms, []
+        for room in rooms:
+            if not room.done():
+                room.set_result(None)
 
     def _stop_writing(self) -> None:
         if self._writing:
@@ -507,41 +611,48 @@ class WebSocketConnection:
     def _set_timer(self, seconds: float, function: Callable[..., None], *arguments: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, function, *arguments) if seconds else None
+        self._timer = self._loop.call_later(seconds, function, *arguments)
 
     def _schedule_ping(self) -> None:
         interval = self._settings.ping_interval
-        self._set_timer(interval, self._ping, self._loop.time() + interval)
+        if interval:
+            self._set_timer(max(0.0, self._heard + interval - self._loop.time()), self._ping)
 
-    def _ping(self, due: float) -> None:
+    def _ping(self) -> None:
         """Send a ping when nothing was heard for a while; whatever comes then is an answer."""
         protocol, now = self._protocol, self._loop.time()
         if protocol is None or not self.open:
             return
-        if now - self._heard < self._settings.ping_interval - _LATE:
+        if now < self._heard + self._settings.ping_interval:
             self._schedule_ping()
             return
         self._write(protocol.ping())
-        patience = self._settings.ping_timeout
-        self._set_timer(patience, self._expect, now, now + patience)
+        self._await_life(now, now + self._settings.ping_timeout)
+
+    def _await_life(self, pinged: float, due: float) -> None:
+        """Look again when the time is up, or when the next ping may be due."""
+        left = due - self._loop.time()
+        self._set_timer(min(left, self._settings.ping_interval), self._expect, pinged, due)
 
     def _expect(self, pinged: float, due: float) -> None:
         """Give up a client that nothing was heard of since a ping."""
         now = self._loop.time()
-        if self._heard < pinged and not self._reading:
+        if not self._reading:
             self._heard = now  # It is we who do not listen: the session is behind.
         if self._heard >= pinged:
             self._schedule_ping()
+        elif now < due:
+            self._await_life(pinged, due)
         elif now - due > _LATE:
             # The loop was held up, and what has come may still wait in the socket.
-            self._set_timer(self._settings.ping_timeout, self._expect, pinged, now)
+            self._await_life(pinged, now + self._settings.ping_timeout)
         else:
             logger.info("a WebSocket is closed: its client does not answer pings")
             self.abort()
 
     def _limit_closing(self) -> None:
         if not self._gone:
-            self._set_timer(self._settings.close_timeout or 0.001, self.abort)
+            self._set_timer(self._settings.close_timeout, self.abort)
 
     # --- the end ---
 
@@ -571,10 +682,10 @@ class WebSocketConnection:
         self._outgoing.clear()
         self._queued = 0
         self._wake()
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        if self._protocol is None and self._task is not None:
-            self._task.cancel()  # It has yet to accept: there is nothing left to do for it.
+        self._let_senders_go()
         self._transport.close()
         self._exchange.finish(self._status, self._sent, time.monotonic() - self._began)
-        self._sockets.remove(self)
+        if self._task is None:
+            self._sockets.remove(self)
+        elif self._protocol is None:
+            self._task.cancel()  # It has yet to accept: there is nothing left to do for it.

@@ -3,8 +3,8 @@
 The client offers the extension with parameters, several times if it likes, best first; the first
 offer that can be met is answered. Two parameters say for each direction whether a message may refer
 to the ones before it (context takeover), and how far back (the window). Looking back makes short
-messages short, and costs memory for as long as the connection lives: 260 KB with zlib's defaults,
-30 KB with the window of 4 KB that is used here unless the client asks for less.
+messages short, and costs memory for as long as the connection lives: 250 KB with zlib's defaults,
+50 KB with the window of 4 KB that is asked for here.
 
 A message is a DEFLATE stream that ends in an empty stored block, whose last four bytes are always
 the same and not sent. A bomb is a message of a thousandth of the size it unpacks to, so unpacking

@@ -45,7 +45,7 @@ class WebSocketLimits(NamedTuple):
 
     Attributes:
         message: Bytes of its payload, unpacked.
-        fragments: Frames that it comes in.
+        fragments: Frames that continue it, behind its first.
     """
 
     message: int = 16 << 20
@@ -114,8 +114,9 @@ _NOT_UTF8 = "A text is not valid UTF-8."
 class WebSocketProtocol:
     """The state of one WebSocket behind its handshake.
 
-    It keeps no lock. What the functions that send return must reach the client in the order in
-    which they were called, since compressed messages refer to those before them.
+    One thread may receive while another sends. It keeps no lock: what the functions that send
+    return must reach the client in the order in which they were called, since compressed messages
+    refer to those before them.
 
     Args:
         limits: What a message may cost.
@@ -157,7 +158,7 @@ class WebSocketProtocol:
     def _forget_message(self) -> None:
         self._opcode = 0  # of the message that has begun; 0: none has
         self._message = bytearray()  # what has come of it
-        self._fragments = 0
+        self._fragments = 0  # frames that have continued it
         self._room = 0  # bytes that its further frames may have
         self._decoder: Optional[codecs.IncrementalDecoder] = None  # of a text
         self._inflating: Optional[Inflater] = None  # of a compressed message
@@ -203,7 +204,6 @@ class WebSocketProtocol:
     def _read(self, data: bytes, events: list[Event]) -> None:
         if self._kept:
             data = self._kept + data
-            self._kept = b""
         position, size = 0, len(data)
         if self._left:
             position = self._take_payload(data, 0, events)
@@ -243,6 +243,10 @@ class WebSocketProtocol:
                 raise WebSocketFailure(
                     CloseCode.PROTOCOL_ERROR, "A continuation frame continues no message."
                 )
+            if self._fragments >= self._limits.fragments:
+                raise WebSocketFailure(
+                    CloseCode.TOO_BIG, f"A message has over {self._limits.fragments} fragments."
+                )
             room = self._room
         elif self._opcode:
             raise WebSocketFailure(
@@ -254,20 +258,15 @@ class WebSocketProtocol:
             raise WebSocketFailure(
                 CloseCode.TOO_BIG, f"A message is over {self._limits.message} bytes."
             )
-        if self._fragments >= self._limits.fragments:
-            raise WebSocketFailure(
-                CloseCode.TOO_BIG, f"A message has over {self._limits.fragments} fragments."
-            )
 
     def _begin_data_frame(self, first: int, length: int, mask: bytes) -> None:
         self._left = length
-        if self._close_sent:
-            return
         self._mask = mask
         self._final = first >= FIN
         if first & _OPCODE_BITS:
             self._begin_message(first)
-        self._fragments += 1
+        else:
+            self._fragments += 1
         self._room -= length
 
     def _begin_message(self, first: int) -> None:
@@ -283,7 +282,10 @@ class WebSocketProtocol:
         """Work on what has come of the payload of a data frame, and return where it ends."""
         piece = data[position : position + self._left]
         self._left -= len(piece)
-        if not self._close_sent:
+        if self._close_sent:
+            # Here and not in close(), so that a thread that sends touches nothing but that flag.
+            self._forget_message()
+        else:
             plain = unmask(piece, self._mask)
             turn = len(piece) % 4
             self._mask = self._mask[turn:] + self._mask[:turn]
@@ -379,7 +381,6 @@ class WebSocketProtocol:
         if self._close_sent:
             return b""
         self._close_sent = True
-        self._forget_message()
         return encode_frame(Opcode.CLOSE, payload)
 
 

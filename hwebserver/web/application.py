@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest, UnsendableError
@@ -245,8 +245,12 @@ def _open(answer: Union[Answer, PathAnswer]) -> Answer:
     return open_file(answer.path, answer.answer)
 
 
+def _coroutine(result: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+    """Return an awaitable as a coroutine: the loop runs nothing else."""
+    return result if isinstance(result, Coroutine) else _outcome(result)
+
+
 async def _outcome(result: Awaitable[Any]) -> Any:
-    """Return what an awaitable gives: the loop runs coroutines alone."""
     return await result
 
 
@@ -325,7 +329,7 @@ class Exchange:
         except BaseException as error:
             return self.conclude(channel, None, error)
         if hasattr(result, "__await__"):
-            return Deferred(_outcome(result))
+            return Deferred(_coroutine(result))
         return self.conclude(channel, result, None)
 
     def _upgrade(self, request: Request, handshake: Handshake, match: Match) -> Upgrade:
@@ -396,12 +400,12 @@ class Exchange:
                 return route.target(request)
         return errorResponse(request, "Not found", 404)
 
-    def failed(self, error: BaseException) -> Answer:
-        """Log what a handler raised, or what made its body, and return an answer with it."""
+    def failed(self, error: BaseException, late: bool = False) -> Answer:
+        """Log what a handler raised, or what made its body; see ``exchange.Exchange``."""
         request = self._request
         if request is None:
             return self.unsendable(error)
-        if isinstance(error, HTTPError):
+        if isinstance(error, HTTPError) and not late:
             return errorResponse(request, error.message, error.status).answer()
         line = f"{request.method()} {request.pathWithQueryString()}"
         app_logger.error("the handler of %s failed", line, exc_info=error)

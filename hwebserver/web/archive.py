@@ -1,24 +1,27 @@
 """Zip archives whose members are served as files.
 
-The directory of an archive is read once, and again when the archive has changed. A member is never
-unpacked as a whole: one that is stored goes out as a stretch of the archive, one that is deflated
-is inflated piece by piece as the client takes it. So a member that unpacks to a thousand times its
-size costs no memory, and one beyond ``MAX_ARCHIVE_FILE_SIZE`` is not served at all. Only the two
-methods that every zip may use are understood (ISO/IEC 21320-1), and nothing encrypted.
+The directory of an archive is read once, and again when the archive has changed. A large member is
+never unpacked as a whole: it is read, and inflated if it is deflated, piece by piece as the client
+takes it. So a member that unpacks to a thousand times its size costs no memory, and one beyond
+``MAX_ARCHIVE_FILE_SIZE`` is not served at all. Its end is held back until the checksum is known to
+be right: of a damaged member no client ever has all bytes that it was promised. Ranges cannot be
+checked so; those of a stored member go out as stretches of the archive. Only the two methods that
+every zip may use are understood (ISO/IEC 21320-1), and nothing encrypted.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Optional, Union
 
-from ..exchange import Answer, FileBody, StreamBody
+from ..exchange import Answer, Body, FileBody, StreamBody
 from ..protocol.conditional import ByteRange
 from ..protocol.http1 import RequestHead
-from .content import Selection, cut, open_regular, select, spans
+from .content import cut, open_regular, select, spans
 from .log import has_listener
 from .mime import guess_type
 from .request import Request
@@ -46,6 +49,9 @@ _BLOCK = 65536
 
 Path = tuple[str, ...]
 
+#: What a body is made of: see ``content.Selection``.
+Piece = Union[bytes, ByteRange]
+
 
 class _Directory(NamedTuple):
     """What an archive held at some time.
@@ -62,7 +68,8 @@ class _Directory(NamedTuple):
 
 
 def _identity(details: os.stat_result) -> tuple[int, ...]:
-    return details.st_ino, details.st_size, details.st_mtime_ns
+    # The time of the change tells apart what was built with a fixed time of modification.
+    return details.st_ino, details.st_size, details.st_mtime_ns, details.st_ctime_ns
 
 
 class Archive:
@@ -105,20 +112,20 @@ class Archive:
                 return path
         return None
 
-    def open(self, path: Path) -> tuple[int, ZipInfo, float]:
-        """Return the archive, opened, with a member of it and when it was modified.
+    def open(self, path: Path) -> tuple[_Member, float]:
+        """Return a member, which is the caller's to close, and when the archive was modified.
 
         Raises:
             FileNotFoundError: there is no such member.
-            OSError: the archive cannot be opened.
+            OSError: the archive cannot be opened, or is damaged.
         """
         descriptor, details = open_regular(self._path)
         try:
             directory = self._directory_of(descriptor, details)
-            return descriptor, directory.members[path], directory.modified
-        except KeyError:
-            os.close(descriptor)
-            raise FileNotFoundError(f"{self._path} has no member {'/'.join(path)}") from None
+            info = directory.members.get(path)
+            if info is None:
+                raise FileNotFoundError(f"{self._path} has no member {'/'.join(path)}")
+            return _Member(descriptor, info, details.st_size), directory.modified
         except BaseException:
             os.close(descriptor)
             raise
@@ -134,10 +141,9 @@ class Archive:
                 return self._directory_of(descriptor, details)
             finally:
                 os.close(descriptor)
-        except FileNotFoundError:
-            self._complain("the archive %s is not there (yet)", self._path)
         except (OSError, ValueError) as error:
-            self._complain("the archive %s cannot be read: %s", self._path, error)
+            missing = getattr(error, "errno", None) == errno.ENOENT
+            self._complain("is not there (yet)" if missing else f"cannot be read: {error}")
         return None
 
     def _directory_of(self, descriptor: int, details: os.stat_result) -> _Directory:
@@ -155,12 +161,11 @@ class Archive:
                 self._complaint = ""
             return directory
 
-    def _complain(self, message: str, *arguments: object) -> None:
+    def _complain(self, complaint: str) -> None:
         """Log what is wrong, once until something else is, and when somebody hears it."""
-        text = message % arguments
-        if text != self._complaint and has_listener():
-            self._complaint = text
-            logger.warning("%s", text)
+        if complaint != self._complaint and has_listener():
+            self._complaint = complaint
+            logger.warning("the archive %s %s", self._path, complaint)
 
 
 def _read_members(descriptor: int) -> dict[Path, ZipInfo]:
@@ -174,14 +179,18 @@ def _read_members(descriptor: int) -> dict[Path, ZipInfo]:
     try:
         with os.fdopen(os.dup(descriptor), "rb") as file, zipfile.ZipFile(file) as archive:
             found = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
+    except Exception as error:
+        # What is damaged makes zipfile raise more than it says, other things in each version.
         raise OSError(f"it is no zip that can be read: {error}") from error
-    members: dict[Path, ZipInfo] = {}
-    for info in found:
-        known = info.compress_type in (_STORED, _DEFLATED)
-        if not info.is_dir() and known and not info.flag_bits & _ENCRYPTED:
-            members[tuple(info.filename.split("/"))] = info
-    return members
+    # Of two members that share a name the later one counts, even if it cannot be served. The name
+    # of a folder has an empty segment at its end, so no path leads to it.
+    members = {tuple(info.filename.split("/")): info for info in found}
+    return {path: info for path, info in members.items() if _can_be_served(info)}
+
+
+def _can_be_served(info: ZipInfo) -> bool:
+    """Say whether a member is neither packed nor encrypted in a way that we do not know."""
+    return info.compress_type in (_STORED, _DEFLATED) and not info.flag_bits & _ENCRYPTED
 
 
 class MemberContent:
@@ -202,73 +211,98 @@ class MemberContent:
 
     def answer(self, base: Answer, head: Optional[RequestHead]) -> Answer:
         """Return an answer with as much of the member as is wanted; see ``content.Content``."""
-        descriptor, info, modified = self._archive.open(self._path)
+        member, modified = self._archive.open(self._path)
         try:
-            if info.file_size > self._most:
-                logger.warning("%s is too large to be served from an archive", info.filename)
-                raise FileNotFoundError(f"{info.filename} has {info.file_size} bytes")
-            etag = f'"{info.CRC:08x}-{info.file_size:x}"'
-            chosen = select(base, head, info.file_size, etag, modified, ascending=True)
-            answer, taken = _answer(base, chosen, _Member(descriptor, info))
-            if taken:
-                descriptor = -1
-            return answer
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+            if member.size > self._most:
+                logger.warning("%s is too large to be served from an archive", member.name)
+                raise FileNotFoundError(f"{member.name} has {member.size} bytes")
+            chosen = select(base, head, member.size, member.etag, modified, ascending=True)
+            body, length = _body(member, chosen.pieces)
+        except BaseException:
+            member.close()
+            raise
+        if isinstance(body, bytes):
+            member.close()
+        return base._replace(status=chosen.status, fields=chosen.fields, body=body, length=length)
 
     def read(self) -> bytes:
         """Return all of it."""
-        descriptor, info, _ = self._archive.open(self._path)
+        member, _ = self._archive.open(self._path)
         try:
-            return b"".join(_Member(descriptor, info).unpacked())
+            return b"".join(member.unpacked())
         finally:
-            os.close(descriptor)
+            member.close()
 
     def size(self) -> int:
         """Return how many bytes it has."""
-        descriptor, info, _ = self._archive.open(self._path)
-        os.close(descriptor)
-        return info.file_size
+        member, _ = self._archive.open(self._path)
+        member.close()
+        return member.size
 
     def discard(self) -> None:
         """Do nothing: it holds nothing."""
 
 
-def _answer(base: Answer, chosen: Selection, member: _Member) -> tuple[Answer, bool]:
-    """Return an answer, and whether it holds the archive from now on."""
-    status, fields, pieces = chosen
-    answer = base._replace(status=status, fields=fields)
+def _body(member: _Member, pieces: Sequence[Piece]) -> tuple[Body, Optional[int]]:
+    """Return pieces of a member as a body, and its length if that is not to be seen.
+
+    The member is the body's to close, unless that is bytes.
+    """
     if member.size <= _SMALL_MEMBER:
-        return answer._replace(body=cut(b"".join(member.unpacked()), pieces)), False
-    if member.stored:
-        return answer._replace(body=FileBody(member.descriptor, spans(pieces, member.start))), True
+        return cut(b"".join(member.unpacked()), pieces), None
+    if member.stored and list(pieces) != [ByteRange(0, member.size)]:
+        return FileBody(member.descriptor, spans(pieces, member.start)), None
     length = sum(p.size if isinstance(p, ByteRange) else len(p) for p in pieces)
-    return answer._replace(body=StreamBody(_MemberSource(member, pieces)), length=length), True
+    return StreamBody(_MemberSource(member, pieces)), length
 
 
 class _Member:
     """A member of an open archive.
 
     Args:
-        descriptor: The archive.
+        descriptor: The archive; it is the member's to close.
         info: What its directory says of the member.
+        archive_size: Bytes of the archive.
+
+    Attributes:
+        name: Its name, with the folders.
+        size: Bytes that it has when it is unpacked.
+        stored: Whether it is not packed at all.
+        start: Where its data begins in the archive.
 
     Raises:
         OSError: the member is not where the directory says.
     """
 
-    def __init__(self, descriptor: int, info: ZipInfo) -> None:
+    def __init__(self, descriptor: int, info: ZipInfo, archive_size: int) -> None:
         self.descriptor = descriptor
+        self.name = info.filename
         self.size = info.file_size
         self.stored = info.compress_type == _STORED
         self._info = info
-        os.lseek(descriptor, info.header_offset, os.SEEK_SET)
-        head = os.read(descriptor, _LOCAL_HEAD)
-        if len(head) < _LOCAL_HEAD or head[:4] != _LOCAL_MARK:
-            raise OSError(f"the archive has no {info.filename} where it should be")
+        head = b""
+        # A damaged directory may say anything, even what is no offset to the system.
+        end = info.header_offset + _LOCAL_HEAD + info.compress_size
+        if info.header_offset >= 0 and end <= archive_size:
+            os.lseek(descriptor, info.header_offset, os.SEEK_SET)
+            head = os.read(descriptor, _LOCAL_HEAD)
+        if head[:4] != _LOCAL_MARK:
+            raise self._damage("it is not where the directory says")
         behind = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
         self.start = info.header_offset + _LOCAL_HEAD + behind
+        if self.stored and info.compress_size != self.size:
+            raise self._damage("it is stored, and has two sizes")
+
+    @property
+    def etag(self) -> str:
+        """What tells this content from others."""
+        return f'"{self._info.CRC:08x}-{self.size:x}"'
+
+    def close(self) -> None:
+        """Close the archive; a second call does nothing."""
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def unpacked(self) -> Iterator[bytes]:
         """Yield what it holds, and see behind it that this is what was packed.
@@ -287,7 +321,7 @@ class _Member:
                 break
             yield piece
         if left or checksum != self._info.CRC:
-            raise OSError(f"{self._info.filename} is damaged in its archive")
+            raise self._damage("its size or its checksum is wrong")
 
     def _pieces(self) -> Iterator[bytes]:
         """Yield what it holds."""
@@ -300,12 +334,14 @@ class _Member:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             for block in packed:
-                while block and not inflater.eof:
+                while block:
                     yield inflater.decompress(block, _BLOCK)
                     block = inflater.unconsumed_tail  # noqa: PLW2901
+                if inflater.eof:
+                    return
             yield inflater.flush()  # the end of a repetition that went over the last block
         except zlib.error as error:
-            raise OSError(f"{self._info.filename} is damaged in its archive: {error}") from error
+            raise self._damage(error) from error
 
     def _packed(self) -> Iterator[bytes]:
         """Yield the bytes that stand for it in the archive."""
@@ -318,16 +354,19 @@ class _Member:
             left -= len(block)
             yield block
 
+    def _damage(self, reason: object) -> OSError:
+        return OSError(f"{self.name} is damaged in its archive: {reason}")
+
 
 class _MemberSource:
-    """The pieces that were selected of a deflated member, as an ``exchange.Source``.
+    """The pieces that were selected of a large member, as an ``exchange.Source``.
 
     Args:
         member: The member; its archive is closed with this.
         pieces: What is sent, in ascending order.
     """
 
-    def __init__(self, member: _Member, pieces: Sequence[Union[bytes, ByteRange]]) -> None:
+    def __init__(self, member: _Member, pieces: Sequence[Piece]) -> None:
         self._member = member
         self._output = self._select(pieces)
 
@@ -337,11 +376,9 @@ class _MemberSource:
 
     def close(self) -> None:
         """Close the archive; a second call does nothing."""
-        descriptor, self._member.descriptor = self._member.descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._member.close()
 
-    def _select(self, pieces: Sequence[Union[bytes, ByteRange]]) -> Iterator[bytes]:
+    def _select(self, pieces: Sequence[Piece]) -> Iterator[bytes]:
         unpacked = self._member.unpacked()
         block, position = b"", 0  # what was unpacked last, and where it begins
         for piece in pieces:

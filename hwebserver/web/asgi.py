@@ -187,6 +187,9 @@ class ASGISession:
     def _close(self, code: int, reason: str) -> None:
         channel = self._socket
         if not channel.accepted:
+            if self._refused:
+                raise ConnectionAbortedError("the upgrade has been refused already")
+            self._refused = True
             channel.refuse(self._refusal)
         else:
             self._check_open(channel)

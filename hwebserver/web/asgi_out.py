@@ -463,7 +463,7 @@ class _Reply:
         except (_Left, OSError):
             raise
         except Exception as error:
-            await self._drop(self._here.failed(error))
+            await self._drop(self._here.failed(error, True))
             raise  # The server leaves the response unfinished, for all to see.
         await self._send(b"", False)
 

@@ -128,6 +128,7 @@ class SessionChannel:
         self._thread = threading.get_ident()
         self._events: deque[tuple[Event, int]] = deque()
         self._queued = 0
+        self._sending = 0  # bytes of what is with the server
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -191,6 +192,7 @@ class SessionChannel:
             await self._hand_over(*self._events.popleft())
 
     async def _hand_over(self, event: Event, size: int) -> None:
+        self._sending = size
         if not self._gone:
             try:
                 await self._send(event)
@@ -198,6 +200,7 @@ class SessionChannel:
             except Exception:
                 self._gone = True  # Servers raise what they like when the client has left.
         self._queued -= size
+        self._sending = 0
         if self._queued <= _HIGH_WATER or self._gone:
             self._room.set()
 
@@ -227,7 +230,7 @@ class SessionChannel:
     def refuse(self, answer: Answer) -> None:
         """Answer the upgrade with something else; see ``exchange.SocketChannel``."""
         if self._answered or self._gone:
-            raise ConnectionAbortedError("the upgrade cannot be refused any more")
+            return
         self._answered = True
         self._status = int(answer.status)
         if not self._responds:
@@ -257,12 +260,17 @@ class SessionChannel:
         """Send a message; see ``exchange.SocketChannel``."""
         if not self.open:
             raise ConnectionAbortedError("the WebSocket is not open")
-        if self._queued > self._most:
+        # What is being sent does not count: a client may be at a long message, and read it.
+        if self._queued - self._sending > self._most:
             self.close(_TRY_AGAIN_LATER, "the client does not read")
             raise ConnectionAbortedError("the client of the WebSocket does not read")
         kind = "text" if isinstance(data, str) else "bytes"
         self._put({"type": "websocket.send", kind: data}, len(data))
         return _Sent(self._room)
+
+    async def drain(self) -> None:
+        """Wait until the server has taken enough of what was sent."""
+        await self._room.wait()
 
     def close(self, code: int, reason: str = "") -> None:
         """Close the socket; a second call does nothing."""
@@ -276,12 +284,13 @@ class SessionChannel:
         self.close_code, self.close_reason = code, reason
         self._put({"type": "websocket.close", "code": code, "reason": reason})
 
-    def from_thread(self, function: Callable[..., object], *arguments: object) -> None:
-        """Have the loop call a function; does nothing when the loop has ended."""
+    def from_thread(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Have the loop call a function; return whether it will."""
         try:
             self._loop.call_soon_threadsafe(function, *arguments)
         except RuntimeError:
-            pass
+            return False
+        return True
 
     @property
     def on_loop(self) -> bool:

@@ -109,7 +109,7 @@ def select(
         return Selection(base.status, base.fields, (whole,))
     own = {name.lower(): value for name, value in base.fields}
     etag = own.get("etag") or etag
-    seconds: Optional[int] = int(modified // 1)
+    seconds: Optional[int] = int(modified)
     if "last-modified" in own:
         seconds = parse_http_date(own["last-modified"])
     elif modified > time.time():

@@ -101,7 +101,7 @@ class AsyncURLHandler(URLHandler):
 
 
 class AsyncURLCallbackHandler(AsyncURLHandler):
-    """A handler around a coroutine function.
+    """A handler around a function that runs on the asyncio loop, mostly a coroutine function.
 
     Args:
         path: As for ``URLHandler``.
@@ -122,8 +122,9 @@ class AsyncURLCallbackHandler(AsyncURLHandler):
         self._callback = callback
 
     async def handle(self, request: Request, **parameters: Any) -> Any:
-        """Answer a request with what the coroutine returns."""
-        return await self._callback(request, **parameters)
+        """Answer a request with what the function returns, a coroutine function or not."""
+        result = self._callback(request, **parameters)
+        return await result if hasattr(result, "__await__") else result
 
 
 def check_callable(function: Any) -> None:

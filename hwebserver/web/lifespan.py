@@ -28,6 +28,16 @@ ASGIApplication = Callable[..., Coroutine[Any, Any, None]]
 RAISED = (Exception, SystemExit, KeyboardInterrupt)
 
 
+#: Runs a coroutine on the loop that the calling thread runs.
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[Any]"]
+
+
+def _spawn(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    import asyncio
+
+    return asyncio.get_running_loop().create_task(coroutine)
+
+
 class Lifespan:
     """One application from its start to its end.
 
@@ -117,12 +127,14 @@ class Lifespans:
 
     Args:
         lasting: Where tasks are kept that go on until ``stop`` has been run.
+        spawn: Runs a coroutine on the loop; None: the running loop does.
 
     Attributes:
         on_end: Called when an application is done with a request.
     """
 
-    def __init__(self, lasting: set[asyncio.Task[Any]]) -> None:
+    def __init__(self, lasting: set[asyncio.Task[Any]], spawn: Optional[Spawn] = None) -> None:
+        self._spawn = spawn or _spawn
         self.on_end: Callable[[], None] = lambda: None
         self._lasting = lasting
         self._lifespans: dict[int, Lifespan] = {}
@@ -155,12 +167,10 @@ class Lifespans:
         return dict(lifespan.state)
 
     async def _ready(self, application: ASGIApplication) -> Lifespan:
-        import asyncio
-
         lifespan = self._lifespans.get(id(application))
         if lifespan is None:
             lifespan = self._lifespans[id(application)] = Lifespan(application)
-            task = asyncio.get_running_loop().create_task(lifespan.run())
+            task = self._spawn(lifespan.run())
             lifespan.task = task
             self._lasting.add(task)
             task.add_done_callback(self._lasting.discard)
@@ -169,9 +179,7 @@ class Lifespans:
 
     def begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Run what an application does for a request; it raises nothing."""
-        import asyncio
-
-        task = asyncio.get_running_loop().create_task(coroutine)
+        task = self._spawn(coroutine)
         self._running.add(task)
         task.add_done_callback(self._end)
 

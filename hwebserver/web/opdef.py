@@ -21,12 +21,13 @@ from .response import Response
 _NETWORKS = {
     "obj": "object",
     "out": "driver",
-    "ch": "chop",
+    "ch": "chopnet",
     "img": "copnet",
     "mat": "vop",
     "shop": "shop",
     "stage": "lop",
     "tasks": "topnet",
+    "vex": "vopnet",
 }
 
 
@@ -38,7 +39,7 @@ class OpdefSections:
     """
 
     def __init__(self) -> None:
-        if "hou" not in sys.modules:
+        if sys.modules.get("hou") is None:
             raise OperationFailed(
                 "registerOpdefPath needs the module hou, which only Houdini (hython too) has: "
                 "import it before"
@@ -66,7 +67,7 @@ class OpdefSections:
             return None
         wanted = _NETWORKS.get(rest[0].lower(), rest[0].lower())
         for category_name, category in hou.nodeTypeCategories().items():
-            if category_name.lower() in (wanted, rest[0].lower()):
+            if category_name.lower() == wanted:
                 node_type = category.nodeTypes().get("/".join(rest[1:]))
                 return None if node_type is None else node_type.definition()
         return None

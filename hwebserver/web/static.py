@@ -4,6 +4,10 @@ A request names a file by segments that were decoded one by one, so a separator 
 attempt to get somewhere else and matches nothing; nor does a name that Windows would read as a
 device, a drive or a stream. What is left is resolved, and a link that leads outside matches
 nothing either.
+
+Beside a file there may be one with ``.gz`` behind its name, which holds the same compressed:
+clients that accept gzip get that. It is another representation, with validators of its own, and
+ranges of it are ranges of the compressed bytes (RFC 9110 14.1.2).
 """
 
 from __future__ import annotations
@@ -105,12 +109,10 @@ class Places:
         Args:
             segments: Of the path below the directory, all of them names of files.
         """
-        if not segments:
-            return self._resolve(segments)
         directory = self._directory(tuple(segments[:-1]))
         if directory is None:
             return None
-        path = directory + segments[-1]
+        path = directory + segments[-1] if segments else directory
         try:
             details = os.lstat(path)
         except (OSError, ValueError):
@@ -276,7 +278,7 @@ def _listing_page(request: Request, path: str) -> Optional[Response]:
         return None
     title = f"Files in {escape(request.path())}"
     rows = "\n".join(
-        f'<li><a href="./{quote(name, errors="surrogatepass")}">{escape(_printable(name))}</a></li>'
+        f'<li><a href="./{quote(name, errors="surrogatepass")}">{escape(name)}</a></li>'
         for name in names
     )
     return html_page(title, f"<h1>{title}</h1>\n<ul>\n{rows}\n</ul>")
@@ -287,8 +289,3 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False  # A link that leads in a circle, or to where we may not look.
-
-
-def _printable(name: str) -> str:
-    """Return a name without the bytes in it that are no text."""
-    return name.encode("utf-8", "replace").decode("utf-8")

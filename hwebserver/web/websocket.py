@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import OperationFailed
 from ..exchange import Answer, SocketChannel
+from ..protocol.frames import CloseCode
 from .request import Request
 
 logger = logging.getLogger("hwebserver.websocket")
@@ -48,6 +49,7 @@ class WebSocket:
 
     _channel: Optional[SocketChannel] = None
     _refusal: Optional[Answer] = None
+    _on_accept: Optional[Callable[[], None]] = None
 
     async def connect(self, req: Request) -> None:
         """Accept the upgrade, or refuse it by ``close``.
@@ -87,7 +89,12 @@ class WebSocket:
             ValueError: the client does not offer the subprotocol, or a field cannot be sent.
             ConnectionError: the client has left.
         """
-        return self._do(partial(self._socket.accept, subprotocol, tuple(headers)))
+        return self._do(partial(self._accept, subprotocol, tuple(headers)))
+
+    def _accept(self, subprotocol: Optional[str], headers: tuple[tuple[str, str], ...]) -> None:
+        self._socket.accept(subprotocol, headers)
+        if self._on_accept is not None:
+            self._on_accept()
 
     def send(
         self, data: Union[str, bytes, bytearray, memoryview, None], is_binary: Optional[bool] = None
@@ -160,7 +167,8 @@ class _LoopCall:
 
     def run(self, channel: SocketChannel) -> None:
         """Make the call, and raise what it raises."""
-        channel.from_thread(self._call)
+        if not channel.from_thread(self._call):
+            raise ConnectionAbortedError("the server has stopped")
         if not self._done.wait(_LOOP_PATIENCE):
             raise ConnectionAbortedError("the asyncio loop does not answer")
         if self._error is not None:
@@ -221,26 +229,26 @@ class OpenSockets:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sockets: dict[str, list[WebSocket]] = {}
+        # By their identity: a class may say that two of its instances are equal.
+        self._sockets: dict[str, dict[int, WebSocket]] = {}
 
     def add(self, path: str, socket: WebSocket) -> None:
         """Add a socket that was accepted."""
         with self._lock:
-            self._sockets.setdefault(path, []).append(socket)
+            self._sockets.setdefault(path, {})[id(socket)] = socket
 
     def remove(self, path: str, socket: WebSocket) -> None:
         """Remove a socket that has ended, if it is there."""
         with self._lock:
-            sockets = self._sockets.get(path, [])
-            if socket in sockets:
-                sockets.remove(socket)
+            sockets = self._sockets.get(path, {})
+            sockets.pop(id(socket), None)
             if not sockets:
                 self._sockets.pop(path, None)
 
     def find(self, path: str) -> list[WebSocket]:
         """Return the open sockets of a path."""
         with self._lock:
-            return list(self._sockets.get(_trimmed(path), ()))
+            return list(self._sockets.get(_trimmed(path), {}).values())
 
 
 def _trimmed(path: str) -> str:
@@ -254,8 +262,11 @@ def broadcast(sockets: Iterable[WebSocket], data: Any) -> int:
 
     Raises:
         TypeError: it is neither text nor bytes.
+        UnicodeEncodeError: the text holds half of a surrogate pair.
     """
     message = _message(data, None)
+    if isinstance(message, str) and not message.isascii():
+        message.encode()  # Here the caller sees the error.
     count = 0
     for socket in sockets:
         socket._socket.from_thread(_send_quietly, socket._socket, message)
@@ -294,17 +305,20 @@ class SocketSession:
         """Run it; what the class raises goes on."""
         socket = self._registered.make()
         socket._channel, socket._refusal = channel, self._refusal
+        socket._on_accept = partial(self._opened.add, self._path, socket)
         arguments = (self._request,) if self._registered.takes_request else ()
         try:
             await _call(channel, partial(socket.connect, *arguments))
-            if not channel.accepted:
-                await socket.close()  # a second refusal does nothing
-                return
-            self._opened.add(self._path, socket)
-            await self._receive(socket, channel)
-        except ConnectionError:
+            if channel.accepted:
+                await self._receive(socket, channel)
+            else:
+                channel.refuse(self._refusal)
+        except BaseException as error:
+            gone = channel.accepted and not channel.open
             if channel.open:
-                raise  # another connection's: a fault of the program
+                channel.close(CloseCode.INTERNAL_ERROR)
+            if not (gone and isinstance(error, ConnectionError)):
+                raise  # else it wanted to send: the end of the connection is no fault
         finally:
             self._opened.remove(self._path, socket)
             if channel.accepted:
@@ -335,3 +349,4 @@ async def _call(channel: SocketChannel, function: partial[Any]) -> None:
     result = await channel.on_worker(function)
     if hasattr(result, "__await__"):
         await result
+    await channel.drain()  # What it has sent it did not wait for: that would hold the worker.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -31,3 +32,12 @@ def find_module(name: str):
         return importlib.import_module(name)
     except ModuleNotFoundError:
         missing(name)
+
+
+def curl_option(name: str) -> str:
+    """Return an option of curl that older ones do not have."""
+    command = [find_program("curl"), "--help", "all"]
+    known = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    if name not in known.split():
+        missing(f"a curl that knows {name}")
+    return name

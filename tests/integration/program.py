@@ -104,6 +104,16 @@ class Program:
         parts = urlsplit(self.address)
         return parts.hostname, parts.port
 
+    def peak_memory(self) -> int:
+        """Return the most bytes that it has had in memory, since it was last forgotten (Linux)."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        return int(re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)[1]) * 1024
+
+    def forget_peak_memory(self) -> int:
+        """Let the peak be what it has in memory now, and return that (Linux, see proc(5))."""
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5", encoding="ascii")
+        return self.peak_memory()
+
     def get(self, path: str = "/", method: str = "GET", body: str | None = None) -> Answer:
         """Make one request."""
         connection = http.client.HTTPConnection(*self.place, timeout=PATIENCE)
@@ -182,3 +192,21 @@ def serving(target: str, *options: str, cwd: Path, **variables: str) -> Iterator
     with program(arguments, cwd, **variables) as started:
         started.wait_for_start()
         yield started
+
+
+@contextlib.contextmanager
+def serving_tidily(target: str, *options: str, root: Path, **variables: str) -> Iterator[Program]:
+    """Serve a target that has a folder of its own for temporary files, and see that it leaves none.
+
+    Args:
+        target: As for the command line, seen from the repository.
+        options: Those of the command line.
+        root: Where that folder is made.
+        variables: Environment variables.
+    """
+    temporary = root / "temporary"
+    temporary.mkdir(exist_ok=True)
+    places = {name: str(temporary) for name in ("TMPDIR", "TEMP", "TMP")}
+    with serving(target, *options, cwd=ROOT, **places, **variables) as started:
+        yield started
+        wait_until(lambda: not list(temporary.iterdir()))

@@ -3,37 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 
 import pytest
-from integration.components import find_program
-from support import PATIENCE
 
 pytestmark = pytest.mark.integration
 
 #: What ``curl --fail-with-body`` exits with when the status is 400 or more.
 FAILED = 22
-
-
-@pytest.fixture
-def curl():
-    """Run curl, and fail unless it exits with the code given."""
-    path = find_program("curl")
-
-    def run(*arguments, code=0):
-        ended = subprocess.run(
-            [path, "--silent", "--show-error", "--noproxy", "*", "--fail-with-body", *arguments],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert ended.returncode == code, ended.stderr
-        return ended
-
-    return run
 
 
 def test_gets_a_page(curl, hello):

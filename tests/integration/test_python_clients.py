@@ -9,19 +9,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from integration.components import find_module
 from integration.program import ROOT, program
 from support import PATIENCE
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def session():
-    """A session of requests that uses no proxy."""
-    with find_module("requests").Session() as session:
-        session.trust_env = False
-        yield session
 
 
 @pytest.fixture
@@ -144,7 +135,7 @@ def test_many_notes_at_once_are_all_kept(notes):
 # --- without the command line ---
 
 
-@pytest.mark.parametrize("name", ["hello", "notes"])
+@pytest.mark.parametrize("name", ["hello", "notes", "dailies"])
 def test_an_example_runs_as_a_program(name):
     with program([f"examples/{name}.py"], ROOT, HWEBSERVER_PORT="0") as started:
         answer = started.get("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import logging
@@ -9,13 +10,16 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from support import PATIENCE, connect, fetch, receive_all, receive_response, running
 
 import hwebserver
 from hwebserver import OperationFailed
-from hwebserver.web.static import StaticDirectory, is_file_name
+from hwebserver.web import content as content_module
+from hwebserver.web import static as static_module
+from hwebserver.web.static import Places, StaticDirectory, is_file_name
 
 SECRET = "what nobody may see"
 
@@ -400,19 +404,206 @@ def test_a_device_is_not_found(server):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
 def test_a_file_that_is_replaced_before_it_is_opened_is_not_found(serving, site, monkeypatch):
-    find = StaticDirectory.find
+    open_file = content_module.open_file
 
-    def replace(self, rest):
-        found = find(self, rest)
-        if found is not None and found.endswith("a.txt"):
-            os.unlink(found)
-            os.mkfifo(found)
-        return found
+    def replace(path, *arguments):
+        if path.endswith("a.txt"):
+            os.unlink(path)
+            os.mkfifo(path)
+        return open_file(path, *arguments)
 
-    monkeypatch.setattr(StaticDirectory, "find", replace)
+    monkeypatch.setattr(content_module, "open_file", replace)
     with running(serving):
         assert fetch(serving, "/static/a.txt").status == 404
         assert fetch(serving, "/static/sub/b.css").text == "p {}"
+
+
+def test_a_file_is_of_the_type_of_the_name_it_is_asked_for_by(serving, site):
+    (site / "store").write_text("let x;")
+    link(site / "app.js", "store")
+    with running(serving):
+        answer = fetch(serving, "/static/app.js")
+    assert (answer.text, answer.headers["Content-Type"]) == (
+        "let x;",
+        "text/javascript; charset=utf-8",
+    )
+
+
+@pytest.mark.parametrize("tag", [0, 0xA0000003])
+def test_a_junction_of_windows_counts_as_a_link(site, monkeypatch, tag):
+    looked = []
+
+    def lstat(path):
+        details = os.stat(path, follow_symlinks=False)
+        return SimpleNamespace(st_mode=details.st_mode, st_reparse_tag=tag)
+
+    def realpath(path):
+        looked.append(path)
+        return os.path.realpath(path)
+
+    system = SimpleNamespace(**{**vars(os), "lstat": lstat})
+    system.path = SimpleNamespace(**{**vars(os.path), "realpath": realpath})
+    places = Places(str(site))
+    assert places.find(["a.txt"]) is not None
+    monkeypatch.setattr(static_module, "os", system)
+    assert places.find(["a.txt"]) is not None
+    assert looked == ([str(site), str(site / "a.txt")] if tag else [])
+
+
+# --- links that are turned while the server runs ---
+
+
+class Clock:
+    """A time of the test's own."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr(static_module, "time", made)
+    return made
+
+
+@pytest.fixture
+def resolved(monkeypatch):
+    """The paths that were resolved."""
+    paths, realpath = [], os.path.realpath
+
+    def count(path, **options):
+        paths.append(path)
+        return realpath(path, **options)
+
+    monkeypatch.setattr(os.path, "realpath", count)
+    return paths
+
+
+def turn(path, target):
+    """Let a link, or what is in its place, lead somewhere else."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+    link(path, target)
+
+
+def test_where_a_directory_is_is_looked_up_once_a_second(serving, clock, resolved):
+    with running(serving):
+        for _ in range(3):
+            assert fetch(serving, "/static/sub/b.css").text == "p {}"
+            assert fetch(serving, "/static/sub/").text == "<p>index</p>"
+            assert fetch(serving, "/static/sub/none.css").status == 404
+        assert len(resolved) == 4  # the directory of /static/sub, and what is in it
+        clock.now += 1
+        assert fetch(serving, "/static/sub/b.css").text == "p {}"
+        assert len(resolved) == 6
+
+
+def test_a_directory_that_becomes_a_link_to_outside_is_lost_within_a_second(serving, site, clock):
+    with running(serving):
+        assert fetch(serving, "/static/sub/b.css").text == "p {}"
+        turn(site / "sub", site.parent / "static-secret")
+        assert fetch(serving, "/static/sub/").status == 404
+        clock.now += 1
+        for path in ("sub", "sub/", "sub/a.txt", "sub/index.html", "sub/b.css"):
+            answer = fetch(serving, f"/static/{path}")
+            assert (path, answer.status) == (path, 404)
+            assert SECRET not in answer.text
+
+
+def test_a_file_that_becomes_a_link_to_outside_is_lost_at_once(serving, site, clock):
+    (site / "other").mkdir()
+    (site / "other" / "index.html").write_text("other")
+    with running(serving):
+        for path in ("a.txt", "sub/b.css", "sub/", "other/"):
+            assert fetch(serving, f"/static/{path}").status == 200
+        turn(site / "a.txt", site.parent / "secret.txt")
+        turn(site / "sub" / "b.css", site.parent / "secret.txt")
+        turn(site / "sub" / "index.html", os.path.join("..", "..", "secret.txt"))
+        turn(site / "other" / "index.html", site.parent)
+        for path in ("a.txt", "sub/b.css", "sub/", "sub/index.html", "other/"):
+            answer = fetch(serving, f"/static/{path}")
+            assert (path, answer.status) == (path, 404)
+            assert SECRET not in answer.text
+
+
+def test_a_link_that_is_turned_inside_leads_to_the_new_place(serving, site, clock):
+    for name in ("one", "two"):
+        (site / name).mkdir()
+        (site / name / "a.txt").write_text(name)
+    link(site / "dir", "one")
+    link(site / "file", os.path.join("one", "a.txt"))
+    with running(serving):
+        assert fetch(serving, "/static/dir/a.txt").text == "one"
+        assert fetch(serving, "/static/file").text == "one"
+        turn(site / "dir", "two")
+        turn(site / "file", os.path.join("two", "a.txt"))
+        assert fetch(serving, "/static/file").text == "two"
+        clock.now += 1
+        assert fetch(serving, "/static/dir/a.txt").text == "two"
+
+
+def test_when_the_directory_itself_is_turned_its_links_do_not_stay_behind(server, tmp_path, clock):
+    for name in ("first", "second"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "a.txt").write_text(name)
+        link(tmp_path / name / "b.txt", "a.txt")
+    link(tmp_path / "current", "first")
+    server.registerStaticFilesDirectory(str(tmp_path / "current"))
+    with running(server):
+        assert fetch(server, "/static/a.txt").text == fetch(server, "/static/b.txt").text == "first"
+        turn(tmp_path / "current", "second")
+        assert fetch(server, "/static/b.txt").text == "second"
+        clock.now += 1
+        assert (
+            fetch(server, "/static/a.txt").text == fetch(server, "/static/b.txt").text == "second"
+        )
+
+
+def test_a_directory_that_comes_and_goes_is_seen_at_once(serving, site, clock):
+    with running(serving):
+        assert fetch(serving, "/static/new/a.txt").status == 404
+        (site / "new").mkdir()
+        (site / "new" / "a.txt").write_text("one")
+        assert fetch(serving, "/static/new/a.txt").text == "one"
+        shutil.rmtree(site / "new")
+        assert fetch(serving, "/static/new/a.txt").status == 404
+        (site / "new").write_text("a file now")
+        assert fetch(serving, "/static/new/a.txt").status == 404
+        assert fetch(serving, "/static/new").text == "a file now"
+
+
+def test_what_one_thread_resolved_before_a_link_was_turned_is_not_what_others_get(
+    site, clock, monkeypatch
+):
+    places, realpath = Places(str(site)), os.path.realpath
+
+    def stall(path, **options):
+        found = realpath(path, **options)
+        if path == str(site / "sub"):
+            monkeypatch.setattr(os.path, "realpath", realpath)
+            turn(site / "sub", site.parent / "static-secret")
+            clock.now += 1
+            assert places.find(["a.txt"]) is not None  # by another thread, a second later
+        return found
+
+    monkeypatch.setattr(os.path, "realpath", stall)
+    places.find(["sub", "index.html"])
+    assert places.find(["sub", "index.html"]) is None
+
+
+def test_many_names_of_a_directory_cost_no_memory(site, clock, monkeypatch):
+    monkeypatch.setattr(static_module, "_MOST_DIRECTORIES", 8)
+    link(site / "self", ".")
+    places = Places(str(site))
+    for depth in range(30):
+        assert places.find([*["self"] * depth, "a.txt"]) is not None
+        assert 1 <= len(places._known) <= 8
 
 
 # --- directories that are not there, several of them, and what comes behind ---
@@ -454,6 +645,16 @@ def test_a_file_in_the_place_of_the_directory_serves_nothing(server, tmp_path):
     with running(server):
         for path in ("/static", "/static/", "/static/a"):
             assert fetch(server, path).status == 404
+
+
+def test_a_directory_in_whose_place_a_file_comes_is_gone_at_once(serving, site, clock):
+    (site / "index.html").write_text("home")
+    with running(serving):
+        assert fetch(serving, "/static/").text == "home"
+        shutil.rmtree(site)
+        site.write_text(SECRET)
+        for path in ("/static", "/static/", "/static/index.html"):
+            assert fetch(serving, path).status == 404
 
 
 def test_a_relative_directory_is_that_of_its_registration(server, site, monkeypatch):
@@ -556,6 +757,213 @@ def test_what_is_no_port_is_refused_at_once(server, site):
         server.registerStaticFilesDirectory(str(site), port=1.5)
 
 
+# --- compressed siblings ---
+
+TEXT = b"".join(b"line %d\n" % number for number in range(40_000))
+GZIP = {"Accept-Encoding": "gzip, deflate, br"}
+
+
+def compressed(path, data, age=0.0):
+    """Write a file and, beside it, the same compressed, so many seconds older."""
+    packed = gzip.compress(data, 1, mtime=0)
+    path.write_bytes(data)
+    sibling = path.with_name(f"{path.name}.gz")
+    sibling.write_bytes(packed)
+    os.utime(path, (1e9, 1e9))
+    os.utime(sibling, (1e9 - age, 1e9 - age))
+    return packed
+
+
+@pytest.mark.parametrize("data", [b"short", TEXT], ids=["small", "large"])
+def test_a_compressed_sibling_is_for_those_who_accept_it(serving, site, data):
+    packed = compressed(site / "c.txt", data)
+    with running(serving):
+        plain, coded = (
+            fetch(serving, "/static/c.txt"),
+            fetch(serving, "/static/c.txt", headers=GZIP),
+        )
+    assert (plain.status, plain.body) == (200, data)
+    assert (coded.status, coded.body) == (200, packed)
+    assert (plain.headers["Content-Encoding"], coded.headers["Content-Encoding"]) == (None, "gzip")
+    assert coded.headers["Content-Length"] == str(len(packed))
+    assert plain.headers["ETag"] != coded.headers["ETag"]
+    for answer in (plain, coded):
+        assert answer.headers["Vary"] == "Accept-Encoding"
+        assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+WANTED = [
+    "gzip", "GZIP", "x-gzip", "*", "gzip;q=0.1", "identity;q=0, gzip", "br, gzip;q=1.0",
+    "deflate, *;q=0.1",
+]  # fmt: skip
+NOT_WANTED = [
+    "", "identity", "br", "gzip;q=0", "gzip;q=0.000", "*;q=0", "gzip;q=0, *",
+    "identity, gzip;q=0.5", "gzipped", "gzip;q=x", "gzip;q=2",
+]  # fmt: skip
+
+
+def test_gzip_is_sent_when_it_is_wanted(serving, site):
+    packed = compressed(site / "c.txt", b"text")
+    with running(serving):
+        for accepted in WANTED + NOT_WANTED:
+            answer = fetch(serving, "/static/c.txt", headers={"Accept-Encoding": accepted})
+            coding = "gzip" if accepted in WANTED else None
+            assert (accepted, answer.headers["Content-Encoding"]) == (accepted, coding)
+            assert answer.body == (packed if coding else b"text")
+            assert answer.headers["Vary"] == "Accept-Encoding"
+
+
+def test_without_a_sibling_nothing_depends_on_what_is_accepted(serving):
+    with running(serving):
+        answer = fetch(serving, "/static/a.txt", headers=GZIP)
+    assert answer.text == "a"
+    assert answer.headers["Vary"] is None
+    assert answer.headers["Content-Encoding"] is None
+
+
+@pytest.mark.parametrize("data", [b"short", TEXT], ids=["small", "large"])
+def test_head_tells_of_the_sibling_what_get_does(serving, site, data):
+    compressed(site / "c.txt", data)
+    with running(serving):
+        for fields in ({}, GZIP):
+            head = fetch(serving, "/static/c.txt", "HEAD", headers=fields)
+            get = fetch(serving, "/static/c.txt", headers=fields)
+            assert head.body == b""
+            assert {**head.headers, "Date": ""} == {**get.headers, "Date": ""}
+
+
+def test_ranges_are_of_the_bytes_that_are_sent(serving, site):
+    packed = compressed(site / "c.txt", TEXT)
+    size = len(packed)
+    with running(serving):
+        one = fetch(serving, "/static/c.txt", headers={**GZIP, "Range": "bytes=10-99"})
+        two = fetch(serving, "/static/c.txt", headers={**GZIP, "Range": "bytes=0-1,-10"})
+        none = fetch(serving, "/static/c.txt", headers={**GZIP, "Range": f"bytes={size}-"})
+        plain = fetch(serving, "/static/c.txt", headers={"Range": f"bytes={size}-{size + 9}"})
+    assert (one.status, one.body) == (206, packed[10:100])
+    assert one.headers["Content-Range"] == f"bytes 10-99/{size}"
+    assert two.status == 206
+    assert packed[-10:] in two.body
+    assert (none.status, none.headers["Content-Encoding"]) == (416, None)
+    assert (plain.status, plain.body) == (206, TEXT[size : size + 10])
+    for answer in (one, two):
+        assert answer.headers["Content-Encoding"] == "gzip"
+    for answer in (one, two, none, plain):
+        assert answer.headers["Vary"] == "Accept-Encoding"
+
+
+def test_a_tag_is_that_of_one_of_both(serving, site):
+    packed = compressed(site / "c.txt", TEXT)
+    with running(serving):
+        plain = fetch(serving, "/static/c.txt").headers["ETag"]
+        coded = fetch(serving, "/static/c.txt", headers=GZIP).headers["ETag"]
+        for fields, own, other in (({}, plain, coded), (GZIP, coded, plain)):
+            for name, value, status in (
+                ("If-None-Match", own, 304), ("If-None-Match", other, 200),
+                ("If-Match", own, 200), ("If-Match", other, 412),
+            ):  # fmt: skip
+                answer = fetch(serving, "/static/c.txt", headers={**fields, name: value})
+                assert answer.status == status
+                assert answer.headers["ETag"] == own
+                assert answer.headers["Vary"] == "Accept-Encoding"
+        resumed = {**GZIP, "Range": "bytes=5-", "If-Range": plain}
+        assert fetch(serving, "/static/c.txt", headers=resumed).body == packed
+
+
+@pytest.mark.parametrize(("age", "used"), [(-100.0, True), (0.0, True), (2.0, True), (2.5, False)])
+def test_a_sibling_that_is_older_than_its_file_is_stale(serving, site, age, used):
+    compressed(site / "c.txt", b"text", age)
+    with running(serving):
+        answer = fetch(serving, "/static/c.txt", headers=GZIP)
+        assert (answer.headers["Content-Encoding"] == "gzip") is used
+        assert (answer.headers["Vary"] is not None) is used
+        os.utime(site / "c.txt", (1e9 - 100, 1e9 - 100))
+        assert fetch(serving, "/static/c.txt", headers=GZIP).headers["Content-Encoding"] == "gzip"
+
+
+def test_a_sibling_is_looked_for_at_each_request(serving, site):
+    with running(serving):
+        assert fetch(serving, "/static/a.txt", headers=GZIP).body == b"a"
+        packed = compressed(site / "a.txt", b"a")
+        assert fetch(serving, "/static/a.txt", headers=GZIP).body == packed
+        (site / "a.txt.gz").unlink()
+        answer = fetch(serving, "/static/a.txt", headers=GZIP)
+        assert (answer.body, answer.headers["Vary"]) == (b"a", None)
+
+
+def put_directory(path):
+    path.mkdir()
+
+
+def put_fifo(path):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no FIFOs")
+    os.mkfifo(path)
+
+
+def put_link_outside(path):
+    link(path, path.parent.parent / "secret.txt")
+
+
+def put_broken_link(path):
+    link(path, "none")
+
+
+@pytest.mark.parametrize("put", [put_directory, put_fifo, put_link_outside, put_broken_link])
+def test_a_sibling_that_is_no_file_inside_is_none(serving, site, put):
+    put(site / "a.txt.gz")
+    with running(serving, max_num_threads=1):
+        answer = fetch(serving, "/static/a.txt", headers=GZIP)
+        assert (answer.status, answer.text) == (200, "a")
+        assert answer.headers["Content-Encoding"] is None
+        assert answer.headers["Vary"] is None
+
+
+def test_a_sibling_may_be_a_link_that_stays_inside(serving, site):
+    packed = compressed(site / "sub" / "c.txt", b"text")
+    (site / "c.txt").write_bytes(b"text")
+    os.utime(site / "c.txt", (1e9, 1e9))
+    link(site / "c.txt.gz", os.path.join("sub", "c.txt.gz"))
+    link(site / "d.txt", "c.txt")
+    link(site / "d.txt.gz", "c.txt.gz")
+    with running(serving):
+        for path in ("c.txt", "d.txt", "sub/c.txt"):
+            answer = fetch(serving, f"/static/{path}", headers=GZIP)
+            assert (answer.body, answer.headers["Content-Encoding"]) == (packed, "gzip")
+            assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+def test_an_index_page_has_a_sibling_too(serving, site):
+    packed = compressed(site / "sub" / "index.html", b"<p>index</p>")
+    with running(serving):
+        answer = fetch(serving, "/static/sub/", headers=GZIP)
+        assert (answer.body, answer.headers["Content-Encoding"]) == (packed, "gzip")
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        plain = fetch(serving, "/static/sub/")
+        assert (plain.text, plain.headers["Vary"]) == ("<p>index</p>", "Accept-Encoding")
+
+
+def test_a_sibling_without_its_file_is_only_itself(serving, site):
+    packed = compressed(site / "c.txt", b"text")
+    (site / "c.txt").unlink()
+    (site / "sub" / "index.html").rename(site / "sub" / "index.html.gz")
+    with running(serving):
+        assert fetch(serving, "/static/c.txt", headers=GZIP).status == 404
+        assert fetch(serving, "/static/sub/", headers=GZIP).status == 404
+        assert fetch(serving, "/static/c.txt.gz", headers=GZIP).body == packed
+
+
+@pytest.mark.parametrize("fields", [{}, GZIP])
+def test_a_compressed_file_that_is_asked_for_is_not_encoded(serving, site, fields):
+    packed = compressed(site / "c.txt", b"text")
+    with running(serving):
+        answer = fetch(serving, "/static/c.txt.gz", headers=fields)
+    assert (answer.status, answer.body) == (200, packed)
+    assert answer.headers["Content-Type"] == "application/gzip"
+    assert answer.headers["Content-Encoding"] is None
+    assert answer.headers["Vary"] is None
+
+
 # --- listings ---
 
 
@@ -570,6 +978,47 @@ def test_a_directory_is_listed_only_when_that_was_asked_for(server, site):
         assert ">a&amp;b.txt<" in answer.text
         assert fetch(server, "/listed/sub/").text == "<p>index</p>"
         assert fetch(server, "/listed/../").status == 404
+
+
+def test_a_listing_has_what_nobody_can_open_too(server, site):
+    link(site / "loop", "loop")
+    link(site / "broken", "none")
+    if os.name == "posix" and sys.platform != "darwin":
+        (site / os.fsdecode(b"latin\xfc.txt")).write_text("x")
+    server.registerStaticFilesDirectory(str(site), "/listed", listing=True)
+    with running(server):
+        answer = fetch(server, "/listed/")
+    assert answer.status == 200
+    assert 'href="./loop"' in answer.text
+    assert 'href="./broken"' in answer.text
+    assert 'href="./a.txt"' in answer.text
+
+
+def test_a_directory_that_goes_before_it_is_listed_is_not_found(server, site, monkeypatch):
+    listing = static_module._listing_page
+
+    def vanish(request, path):
+        shutil.rmtree(path)
+        return listing(request, path)
+
+    monkeypatch.setattr(static_module, "_listing_page", vanish)
+    server.registerStaticFilesDirectory(str(site), "/listed", listing=True)
+    with running(server):
+        assert fetch(server, "/listed/empty/").status == 404
+        assert fetch(server, "/listed/").status == 404
+
+
+def test_a_directory_that_cannot_be_read_is_not_listed(server, site, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "no")
+
+    server.registerStaticFilesDirectory(str(site), "/listed", listing=True)
+    with running(server):
+        monkeypatch.setattr(os, "scandir", refuse)
+        answer = fetch(server, "/listed/")
+        monkeypatch.undo()
+    assert answer.status == 403
+    assert str(site) not in answer.text
 
 
 def test_a_missing_directory_is_said_on_the_console_of_a_server_that_runs_later(tmp_path):
