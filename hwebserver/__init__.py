@@ -69,6 +69,7 @@ findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
 setAsyncioLoop = default_server.setAsyncioLoop
 isAsyncioEnabled = default_server.isAsyncioEnabled
+wsgiApp = default_server.wsgiApp
 
 webServerVerbosity = Verbosity
 webServerSeverity = Severity
@@ -145,4 +146,5 @@ __all__ = [
     "webServerVerbosity",
     "webSocket",
     "webSockets",
+    "wsgiApp",
 ]

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional, TypeVar, Union
 
 from .errors import OperationFailed
+from .protocol.multipart import FormLimits
 from .web.api import API, APIFunction
-from .web.application import API_PATH
+from .web.application import API_PATH, Application
 from .web.archive import Archive
 from .web.asgi import ASGIMount
 from .web.handlers import URLHandler, check_callable
-from .web.lifespan import ASGIApplication
+from .web.lifespan import ASGIApplication, Lifespans
 from .web.opdef import OpdefSections
+from .web.request import Site
 from .web.routing import Kind, Route, Router, port_keys
 from .web.static import StaticDirectory
 from .web.websocket import OpenSockets, WebSocket, broadcast, inspect_class
@@ -322,6 +324,30 @@ class Registrations:
         routes = [one for one in self._router if isinstance(one.target, ASGIMount)]
         routes.sort(key=lambda route: route.path)
         return [one.target.application for one in routes if not keys.isdisjoint(one.ports)]
+
+    def requestShutdown(self) -> None:
+        """Have the server stop; see ``Server``."""
+        raise NotImplementedError
+
+    def _application(self, values: Mapping[str, Any], lifespans: Lifespans) -> Application:
+        """Return what answers requests, by the settings of the main port."""
+        site = Site(
+            values["DEBUG"],
+            self.requestShutdown,
+            values["MAX_FORM_FIELDS"],
+            values["MAX_IN_MEMORY_FILE_UPLOAD_SIZE"],
+            FormLimits(
+                parts=values["MAX_FORM_PARTS"],
+                part_headers=values["MAX_PART_FIELD_COUNT"],
+                part_header=values["MAX_PART_FIELD_LINE_SIZE"],
+                field=values["MAX_FORM_FIELD_SIZE"],
+                fields=values["MAX_FORM_FIELDS_SIZE"],
+            ),
+            values["COMPRESS_MIN_SIZE"],
+            values["MAX_JSON_SIZE"],
+            values["MAX_ARCHIVE_FILE_SIZE"],
+        )
+        return Application(self._router, self._sockets, site, self._opened, lifespans)
 
     def _add_files(self, prefix: str, source: Any, port: Union[int, str]) -> None:
         keys = port_keys([] if port == -1 else [port])

@@ -19,20 +19,19 @@ from .net.poller import Poller
 from .net.pool import Pool
 from .net.stream import Producers
 from .net.websocket import Sockets, SocketSettings
-from .ports import OpenPort, RunPorts, limits_of, open_ports
-from .protocol.multipart import FormLimits
+from .outside import asgi_app, wsgi_app
+from .ports import OpenPort, RunPorts, open_ports
 from .protocol.websocket import WebSocketLimits
 from .registration import Registrations
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
-from .web.application import Application
 from .web.asgi import ASGIMount
-from .web.asgi_out import ASGIApp, Inside, Workers
+from .web.asgi_out import ASGIApp
 from .web.handlers import URLHandler
 from .web.lifespan import Lifespans
 from .web.log import Console
-from .web.request import Site
 from .web.routing import port_keys
 from .web.wsgi import WSGIMount
+from .web.wsgi_out import WSGIApp
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -153,31 +152,25 @@ class Server(Registrations):
         Raises:
             OperationFailed: a setting is wrong.
         """
-        values = self._settings.for_port(MAIN_PORT)
-        lifespans = Lifespans(set())
-        application = self._application(values, lifespans)
-        console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
-        loop = LoopThread(f"{self._thread_name}-asyncio")
-        producers = Producers(loop, values["MAX_EVENT_STREAMS"], self._thread_name)
         keys = frozenset((MAIN_PORT, EVERY_PORT))
-
-        def end() -> None:
-            producers.stop()
-            producers.join()
-            console.close()
-
-        return ASGIApp(
-            Inside(
-                application,
-                limits_of(values),
-                values["MAX_WEBSOCKET_QUEUE_SIZE"],
-                lifespans,
-                lambda: self._asgi_applications(keys),
-                Workers(values["MAX_NUM_THREADS"], f"{self._thread_name}-worker"),
-                producers.start,
-                end,
-            )
+        return asgi_app(
+            self._thread_name,
+            self._settings.for_port(MAIN_PORT),
+            self._application,
+            lambda: self._asgi_applications(keys),
         )
+
+    def wsgiApp(self) -> WSGIApp:
+        """Return what is registered for the main port as a WSGI application (PEP 3333).
+
+        Other servers run it: gunicorn, uWSGI, mod_wsgi. What is registered later is answered too;
+        the settings are those of now.
+
+        Raises:
+            OperationFailed: a setting is wrong.
+        """
+        values = self._settings.for_port(MAIN_PORT)
+        return wsgi_app(self._thread_name, values, self._application)
 
     def setAsyncioLoop(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
         """Have coroutines run on an asyncio loop that the program runs, from the next ``run`` on.
@@ -334,26 +327,6 @@ class Server(Registrations):
 
             self._reloader = Reloader(self._restart_soon)
             self._reloader.start()
-
-    def _application(self, values: Mapping[str, Any], lifespans: Lifespans) -> Application:
-        """Return what answers requests, by the settings of the main port."""
-        site = Site(
-            values["DEBUG"],
-            self.requestShutdown,
-            values["MAX_FORM_FIELDS"],
-            values["MAX_IN_MEMORY_FILE_UPLOAD_SIZE"],
-            FormLimits(
-                parts=values["MAX_FORM_PARTS"],
-                part_headers=values["MAX_PART_FIELD_COUNT"],
-                part_header=values["MAX_PART_FIELD_LINE_SIZE"],
-                field=values["MAX_FORM_FIELD_SIZE"],
-                fields=values["MAX_FORM_FIELDS_SIZE"],
-            ),
-            values["COMPRESS_MIN_SIZE"],
-            values["MAX_JSON_SIZE"],
-            values["MAX_ARCHIVE_FILE_SIZE"],
-        )
-        return Application(self._router, self._sockets, site, self._opened, lifespans)
 
     def _make_pool(
         self, values: Mapping[str, Any], opened: list[OpenPort], console: Console

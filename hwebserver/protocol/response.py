@@ -58,6 +58,24 @@ def check_field(name: str, value: str) -> None:
         )
 
 
+def check_head(status: int, fields: tuple[Line, ...]) -> None:
+    """Refuse a head that cannot be sent.
+
+    Args:
+        status: The status code.
+        fields: The application's fields.
+
+    Raises:
+        ValueError: the status is none, or a field is none or is the server's.
+    """
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise ValueError(f"{status!r} is not the status of a response")
+    for name, value in fields:
+        check_field(name, value)
+        if name.lower() in RESERVED_FIELDS:
+            raise ValueError(f"the header field {name} is the server's to write")
+
+
 class Framing(NamedTuple):
     """How the body of one response is sent.
 
@@ -151,14 +169,9 @@ class HeadWriter:
     def _write(
         self, status: int, fields: tuple[Line, ...], framing: Framing, connection: str
     ) -> bytes:
-        if not isinstance(status, int) or not 200 <= status <= 599:
-            raise ValueError(f"{status!r} is not the status of a response")
+        check_head(status, fields)
         lines = [f"HTTP/1.1 {status:d} {reason_phrase(status)}"]
-        for name, value in fields:
-            check_field(name, value)
-            if name.lower() in RESERVED_FIELDS:
-                raise ValueError(f"the header field {name} is the server's to write")
-            lines.append(f"{name}: {value}")
+        lines += [f"{name}: {value}" for name, value in fields]
         names = {name.lower() for name, _ in fields}
         if self._server and "server" not in names:
             lines.append(f"Server: {self._server}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Optional, Union
 
 from ..exchange import Answer, SocketChannel
+from ..protocol.frames import CloseCode
 from ..protocol.handshake import Handshake
 from ..protocol.response import RESERVED_FIELDS, Line
 from ..protocol.target import decode
@@ -135,9 +136,12 @@ class ASGISession:
         state = await self._lifespans.state(self._application)
         try:
             await self._application(self._scope(state), self._receive, self._send)
-        except ConnectionError:
+        except BaseException as error:
+            over = self._over or (channel.accepted and not channel.open)
             if channel.open and not self._over:
-                raise  # another connection's: a fault of the program
+                channel.close(CloseCode.INTERNAL_ERROR)
+            if not (over and isinstance(error, ConnectionError)):
+                raise  # else it wanted to send: the end of the connection is no fault
 
     def _scope(self, state: dict[str, Any]) -> Event:
         return {

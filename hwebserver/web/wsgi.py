@@ -20,25 +20,19 @@ from __future__ import annotations
 import logging
 import os
 import re
-import stat
-import sys
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
-from io import FileIO
 from types import TracebackType
 from typing import Any, NamedTuple, Optional
-from urllib.parse import unquote_to_bytes
 
 from ..exchange import Answer, FileBody, Span, StreamBody
 from ..protocol import grammar
-from ..protocol.headers import Fields, combine
 from ..protocol.response import RESERVED_FIELDS, Line, check_field
-from ..protocol.target import split_authority
+from .environ import Environ, FileWrapper, environ_of
 from .request import Request
 
 logger = logging.getLogger("hwebserver.app")
 
-Environ = dict[str, Any]
 ExcInfo = tuple[type[BaseException], BaseException, Optional[TracebackType]]
 WSGIApplication = Callable[..., Iterable[bytes]]
 
@@ -49,86 +43,10 @@ _HOP_BY_HOP = (RESERVED_FIELDS - {"content-length"}) | {
     "trailers",
 }
 
-#: The fields of a request that have keys of their own, or say how the body came.
-_NOT_HTTP = frozenset(("content-length", "content-type", "transfer-encoding"))
-
 #: A status: digits, then nothing, or a space and a phrase of which nothing is sent.
 _STATUS = re.compile(r"([2-5][0-9]{2})(?: [^\x00-\x1f\x7f]*)?\Z")
 
-_PORTS = {"http": 80, "https": 443}
-
 _END: Any = object()
-
-
-class _Errors:
-    """What an application writes to ``wsgi.errors``: it goes where ``sys.stderr`` leads just then.
-
-    A graphical host may have none; nobody reads it there.
-    """
-
-    def write(self, text: str) -> None:
-        """Write some text."""
-        if sys.stderr is not None:
-            sys.stderr.write(text)
-
-    def writelines(self, lines: Iterable[str]) -> None:
-        """Write several."""
-        for line in lines:
-            self.write(line)
-
-    def flush(self) -> None:
-        """See that what was written is to be seen."""
-        if sys.stderr is not None:
-            sys.stderr.flush()
-
-
-_ERRORS = _Errors()
-
-
-class FileWrapper:
-    """The class ``wsgi.file_wrapper``: a file as an iterable of blocks.
-
-    Args:
-        filelike: Something that has ``read``.
-        block_size: Bytes of a block.
-    """
-
-    def __init__(self, filelike: Any, block_size: int = 8192) -> None:
-        self.filelike = filelike
-        self.block_size = block_size
-
-    def __iter__(self) -> FileWrapper:
-        return self
-
-    def __next__(self) -> Any:
-        block = self.filelike.read(self.block_size)
-        if not block:
-            raise StopIteration
-        return block
-
-    def close(self) -> None:
-        """Close the file, if it can be closed."""
-        close = getattr(self.filelike, "close", None)
-        if close is not None:
-            close()
-
-    def rest(self) -> Optional[tuple[int, Span]]:
-        """Return the descriptor of a regular file and what is left of it; None: read it instead.
-
-        Other objects have a descriptor too, of a file whose bytes are not theirs (``GzipFile``).
-        """
-        raw = getattr(self.filelike, "raw", self.filelike)
-        if type(raw) is not FileIO:
-            return None
-        try:
-            descriptor = raw.fileno()
-            details = os.fstat(descriptor)
-            position = self.filelike.tell()
-        except (OSError, ValueError):
-            return None
-        if not stat.S_ISREG(details.st_mode):
-            return None
-        return descriptor, Span(position, max(0, details.st_size - position))
 
 
 class WSGIMount:
@@ -149,99 +67,6 @@ class WSGIMount:
             depth: How many segments of its path the application is mounted at.
         """
         return _Call(request).answer(self.application, environ_of(request, depth))
-
-
-# --- the request ---
-
-
-def environ_of(request: Request, depth: int) -> Environ:
-    """Return the environ of a request.
-
-    Args:
-        request: The request.
-        depth: How many segments of its path are the SCRIPT_NAME.
-    """
-    head = request.head
-    script, path = _split(head.path, depth)
-    address, number = request.clientAddress()
-    name, port = _server(request)
-    target = head.target if head.target[0] == "/" else request.pathWithQueryString()
-    environ: Environ = {
-        "REQUEST_METHOD": head.method,
-        "SCRIPT_NAME": _decode(script),
-        "PATH_INFO": _decode(path),
-        "QUERY_STRING": head.query,
-        "REQUEST_URI": target,
-        "RAW_URI": target,
-        "REMOTE_ADDR": address,
-        "REMOTE_PORT": str(number),
-        "SERVER_NAME": name,
-        "SERVER_PORT": str(port),
-        "SERVER_PROTOCOL": request.protocol(),
-        "SERVER_SOFTWARE": "hwebserver",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": request.scheme(),
-        "wsgi.input": request.bodyFile(),
-        "wsgi.input_terminated": True,
-        "wsgi.errors": _ERRORS,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-        "wsgi.file_wrapper": FileWrapper,
-    }
-    if head.has_body or "content-length" in head.fields.combined:
-        environ["CONTENT_LENGTH"] = str(request.contentLength())  # that of chunks is counted
-    if "content-type" in head.fields.combined:
-        environ["CONTENT_TYPE"] = request.contentType()
-    environ.update(_variables(head.fields))
-    if head.authority is not None:
-        # RFC 9112 3.2.2: the host in an absolute-form target goes before the Host field.
-        environ["HTTP_HOST"] = head.authority
-    return environ
-
-
-def _split(path: str, depth: int) -> tuple[str, str]:
-    """Split a path that is not decoded behind so many of its segments."""
-    end = 0
-    for _ in range(depth):
-        end = path.find("/", end + 1)
-        if end < 0:
-            return path, ""
-    return path[:end], path[end:]
-
-
-def _decode(path: str) -> str:
-    """Return the bytes of a path as PEP 3333 has them in text: one character for each."""
-    return unquote_to_bytes(path).decode("latin-1") if "%" in path else path
-
-
-def _server(request: Request) -> tuple[str, int]:
-    """Return the name and the port of the server as the client knows them."""
-    authority = request.head.authority
-    if authority is None:
-        host, number = request.serverAddress()
-        return (f"[{host}]" if ":" in host else host), number
-    name, port = split_authority(authority)
-    return name, _PORTS[request.scheme()] if port is None else port
-
-
-def _variables(fields: Fields) -> dict[str, str]:
-    """Return the fields of a request by their CGI names (RFC 3875 4.1.18).
-
-    A name with an underscore is left out: ``X_Role`` would pass for ``X-Role``, which a proxy may
-    have checked.
-    """
-    found: dict[str, str] = {}
-    for name, value in fields:
-        lower = name.lower()
-        if "_" in name or lower in _NOT_HTTP:
-            continue
-        key = "HTTP_" + lower.replace("-", "_").upper()
-        found[key] = combine(lower, found[key], value) if key in found else value
-    return found
-
-
-# --- the response ---
 
 
 class _Head(NamedTuple):

@@ -27,7 +27,8 @@ from support import (
 )
 
 import hwebserver
-from hwebserver.web.wsgi import FileWrapper, WSGIMount
+from hwebserver.web.environ import FileWrapper
+from hwebserver.web.wsgi import WSGIMount
 
 PLAIN = [("Content-Type", "text/plain")]
 LARGE = bytes(range(256)) * 65536  # more than the buffers of two sockets
