@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, TypeVar
 
+from echo import Echo
 from harness import Measurement
 from transfer import MB, Transfer
 
@@ -88,23 +89,48 @@ class TransferRow:
     memory_mb: float
 
 
+@dataclass(frozen=True)
+class EchoRow:
+    """One server that echoes messages of one size: medians over the rounds."""
+
+    server: str
+    bytes: int
+    connections: int
+    message_rate: float | None
+    mb_rate: float | None
+    """Of long messages in place of their number."""
+    ours_to_this: float | None
+    message_us: float
+
+
 HEADINGS = {
     "server": "server",
     "connections": "connections",
     "size": "MB",
+    "bytes": "bytes",
     "rate": "requests/s",
+    "message_rate": "messages/s",
     "mb_rate": "MB/s",
     "rate_to_bare": "/ bare loop",
     "ours_to_this": "ours / this",
     "seconds": "seconds",
     "cpu_us": "CPU µs/request",
+    "message_us": "CPU µs/message",
     "cpu_per_100": "CPU s/100 MB",
     "cpu_to_bare": "CPU / bare loop",
     "memory_mb": "memory added MB",
     "p99_ms": "p99 ms",
     "errors": "errors",
 }
-DIGITS = {"rate": 0, "mb_rate": 0, "seconds": 3, "cpu_us": 1, "cpu_per_100": 3}
+DIGITS = {
+    "rate": 0,
+    "message_rate": 0,
+    "mb_rate": 0,
+    "seconds": 3,
+    "cpu_us": 1,
+    "message_us": 1,
+    "cpu_per_100": 3,
+}
 
 
 def summarise(runs: Sequence[R], row: Callable[[Sequence[R], str, int], Row]) -> list[Row]:
@@ -142,6 +168,28 @@ def transfer_row(runs: Sequence[Transfer], server: str, size: int) -> TransferRo
         cpu_per_100=statistics.median(run.cpu_per_100 for run in chosen),
         memory_mb=max(run.memory for run in chosen) / MB,
     )
+
+
+def message_row(runs: Sequence[Echo], server: str, connections: int) -> EchoRow:
+    """The row of one server and short messages."""
+    chosen = pick(runs, server, connections)
+    return EchoRow(
+        server=server,
+        bytes=chosen[0].size,
+        connections=connections,
+        message_rate=statistics.median(map(rate, chosen)),
+        mb_rate=None,
+        ours_to_this=ratio(runs, OURS, server, connections, rate),
+        message_us=statistics.median(run.cpu_us for run in chosen),
+    )
+
+
+def bulk_row(runs: Sequence[Echo], server: str, connections: int) -> EchoRow:
+    """The row of one server and long messages, whose MB say more than their number."""
+    row = message_row(runs, server, connections)
+    chosen = pick(runs, server, connections)
+    mb_rate = statistics.median(run.rate * run.size / MB for run in chosen)
+    return replace(row, message_rate=None, mb_rate=mb_rate)
 
 
 def cell(name: str, value: object) -> str:

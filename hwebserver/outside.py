@@ -7,9 +7,10 @@ runs coroutines where the other server has none, and event streams have threads 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from .net.awaited import wait_for
+from .net.awaited import outcome_of
 from .net.loop import LoopThread
 from .net.stream import Producers
 from .ports import limits_of
@@ -57,12 +58,13 @@ def wsgi_app(name: str, values: Values, make: MakeApplication) -> WSGIApp:
     loop = helpers.loop
     lifespans = Lifespans(loop.lasting, loop.spawn)
     loop.farewell = lifespans.stop
-
-    def wait(coroutine: Any) -> Any:
-        return wait_for(coroutine, loop, lambda: False)
-
-    limits, start_stream = limits_of(values), helpers.producers.start
-    return WSGIApp(make(values, lifespans), limits, start_stream, wait, helpers.end)
+    return WSGIApp(
+        make(values, lifespans),
+        limits_of(values),
+        helpers.producers.start,
+        partial(outcome_of, loop),
+        helpers.end,
+    )
 
 
 def asgi_app(

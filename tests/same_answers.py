@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import http.client
 import json
@@ -77,6 +78,7 @@ def build(folder: Path) -> hwebserver.Server:
     add_pages(server, folder)
     add_streams(server)
     add_functions(server)
+    add_coroutines(server)
     server.registerWSGIApp(mounted, "/mounted")
     return server
 
@@ -229,6 +231,31 @@ def add_functions(server: hwebserver.Server) -> None:
     def raw(request):
         return b"raw"
 
+    @server.apiFunction("calc")
+    async def later(request, x):
+        await asyncio.sleep(0)
+        return [x, "later"]
+
+
+def add_coroutines(server: hwebserver.Server) -> None:
+    """Register handlers that are coroutines."""
+
+    @server.urlHandler("/coroutine")
+    async def coroutine(request):
+        await asyncio.sleep(0)
+        return {"path": request.path()}
+
+    @server.urlHandler("/coroutine/raises")
+    async def raises(request):
+        await asyncio.sleep(0)
+        raise ValueError("in a coroutine")
+
+    @server.urlHandler("/coroutine/hand")
+    async def by_hand(request):
+        request.sendHeaders(hwebserver.Response("", 200, "text/plain"))
+        await asyncio.sleep(0)
+        request.sendBody("by hand")
+
 
 def mounted(environ, start_response):
     """A WSGI application in the program: it may be called in another WSGI server."""
@@ -243,7 +270,8 @@ def mounted(environ, start_response):
 _PAGES = """
 / /nothing /bytes /text /unsendable /raises /status /refuses /cookies /away /other-status
 /chunked /reset /stream /empty-stream /failing /async /length /hand /hand?length /events
-/download /none /api /static /static/sub /static/sub/ /static/small.txt /static/large.bin
+/coroutine /coroutine/raises /coroutine/hand /download /none /api /static /static/sub /static/sub/
+/static/small.txt /static/large.bin
 /static/page.js /static/none /static/..%2Fsmall.txt /zip/stored.bin /zip/packed.txt /node/a/1
 /node/a%2Fb/2 /node/a/x /mounted /mounted/a%2Fb%20?q=%20
 /show/a%2Fb%C3%A9%ff;x=1/?a=1&a=2&b=%26+c&&a= /show/a//b/../c /show?
@@ -297,6 +325,7 @@ REQUESTS = [
     Ask("/api", "POST", FORM, b"cmd_function=calc.raw"),
     Ask("/api", "POST", FORM, b"json=%5B%22calc.add%22%2C%5B1%5D%2C%7B%7D%5D"),
     Ask("/api", "POST", JSON, b'["calc.add", [1], {"y": 2.5}]'),
+    Ask("/api", "POST", JSON, b'["calc.later", ["x"], {}]'),
     Ask("/api", "POST", JSON, b'["calc.add"'),
     Ask("/api", "POST", PARTS, multipart(
         ("json", "", b'["calc.size", [], {}]'), ("file", "f.txt", b"x" * 5000))),

@@ -8,7 +8,7 @@ import uvicorn
 from listening import listen
 
 
-def serve(application: Any) -> None:
+def serve(application: Any, **options: Any) -> None:
     """Run it on the port of the command line."""
     config = uvicorn.Config(
         application,
@@ -18,5 +18,6 @@ def serve(application: Any) -> None:
         backlog=1024,
         access_log=False,
         log_level="critical",
+        **options,
     )
     uvicorn.Server(config).run(sockets=[listen()])

@@ -67,6 +67,25 @@ class Awaited:
         self._task.cancel()
 
 
+def outcome_of(
+    loop: Loop, coroutine: Coroutine[Any, Any, Any]
+) -> tuple[Any, Optional[BaseException]]:
+    """Run a coroutine on the loop, and wait for it; return what it returned and what it raised.
+
+    Args:
+        loop: Where; not the loop of the calling thread.
+        coroutine: What is run.
+    """
+    ended = threading.Event()
+    try:
+        awaited = Awaited(coroutine, loop, ended.set)
+    except RuntimeError as error:
+        coroutine.close()
+        return None, error
+    ended.wait()
+    return awaited.result, awaited.error
+
+
 def wait_for(coroutine: Coroutine[Any, Any, Any], loop: Loop, given_up: Callable[[], bool]) -> Any:
     """Run a coroutine on the loop, and return what it returns.
 

@@ -598,8 +598,6 @@ class Connection:
         """Do what follows when a worker has made a part of a stream."""
         if progress is Progress.DONE:
             return self._finish(time.monotonic())
-        if progress is Progress.PULL:
-            return AGAIN
         if progress is Progress.FAILED:
             return self._fail(delivery, exchange)
         if progress is Progress.GONE:

@@ -445,6 +445,7 @@ class Pool:
             self._drained = True
             self._poller.drain()
             self._sockets.close_all()
+        self._poller.take_back()  # what workers returned may have become idle
         if not self._poller.close_idle(dispatch):
             return False
         # What workers returned may have been the last; nobody would wake the next wait for it.
@@ -463,9 +464,7 @@ class Pool:
         self._poller.close()
         while self._jobs:
             job = self._jobs.popleft()
-            if isinstance(job, Errand):
-                job.drop()
-            else:
+            if not isinstance(job, Errand):  # of which the coroutine that waits is cancelled
                 close_safely(job)
         self._sockets.abort_all()
         self._producers.stop()

@@ -173,10 +173,6 @@ class Errand:
             error = raised
         self._conclude(result, error)
 
-    def drop(self) -> None:
-        """Do not call the function, since the server has stopped."""
-        self._conclude(None, Stopped())
-
 
 class _Sent:
     """Awaited by a session that has sent something, until the client has taken enough of it."""
@@ -552,18 +548,17 @@ class WebSocketConnection:
         """Send bytes; what the system does not take now waits."""
         if self._gone or not data:
             return
-        rest = memoryview(data)
+        count = 0
         if not self._outgoing:
             try:
-                count = self._transport.send(rest)
+                count = self._transport.send(data)
             except OSError:
                 self._loop.call_soon(self.abort)  # its caller is in the middle of something
                 return
             self._sent += count
-            rest = rest[count:]
-        if rest:
-            self._outgoing.append(rest)
-            self._queued += len(rest)
+        if count < len(data):
+            self._outgoing.append(memoryview(data)[count:])
+            self._queued += len(data) - count
             if not self._writing:
                 self._writing = True
                 self._loop.add_writer(self._transport.fileno(), self._writable)

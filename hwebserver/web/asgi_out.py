@@ -249,7 +249,8 @@ class _Reply:
         if isinstance(answer, Deferred):
             answer = await self._await(exchange, answer)
         if isinstance(answer, Upgrade):
-            return exchange.failed(HTTPError(501, "This server opens no WebSockets."))
+            message = "A WebSocket needs a server that upgrades connections."
+            return exchange.failed(HTTPError(501, message))
         if answer is None and self._status:
             await self._end_by_hand()
         found: Optional[Answer] = answer

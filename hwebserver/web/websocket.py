@@ -89,7 +89,7 @@ class WebSocket:
             ValueError: the client does not offer the subprotocol, or a field cannot be sent.
             ConnectionError: the client has left.
         """
-        return self._do(partial(self._accept, subprotocol, tuple(headers)))
+        return self._do(self._accept, subprotocol, tuple(headers))
 
     def _accept(self, subprotocol: Optional[str], headers: tuple[tuple[str, str], ...]) -> None:
         self._socket.accept(subprotocol, headers)
@@ -114,7 +114,7 @@ class WebSocket:
         """
         if data is None:
             return _DONE
-        return self._do(partial(self._socket.send, _message(data, is_binary)))
+        return self._do(self._socket.send, _message(data, is_binary))
 
     def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
         """Close the socket; before ``accept``, refuse the upgrade with 403.
@@ -126,7 +126,7 @@ class WebSocket:
         Raises:
             ValueError: a close frame cannot carry the code.
         """
-        return self._do(partial(self._close, code, reason))
+        return self._do(self._close, code, reason)
 
     def _close(self, code: int, reason: str) -> None:
         channel = self._socket
@@ -141,19 +141,19 @@ class WebSocket:
             raise OperationFailed("a WebSocket is made by the server, for an upgrade")
         return self._channel
 
-    def _do(self, function: Callable[[], Any]) -> Awaitable[None]:
+    def _do(self, function: Callable[..., Any], *arguments: Any) -> Awaitable[None]:
         """Call a function of the channel on the loop, now, and return what there is to await."""
         if self._socket.on_loop:
-            return function() or _DONE
-        _LoopCall(function).run(self._socket)
+            return function(*arguments) or _DONE
+        _LoopCall(partial(function, *arguments)).run(self._socket)
         return _DONE
 
 
 def _message(data: Any, is_binary: Optional[bool]) -> Union[str, bytes]:
-    if not isinstance(data, (str, bytes, bytearray, memoryview)):
-        raise TypeError(f"a message is text or bytes, not {type(data).__name__}")
     if isinstance(data, str):
         return data.encode("utf-8") if is_binary else data
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a message is text or bytes, not {type(data).__name__}")
     return bytes(data).decode("utf-8") if is_binary is False else bytes(data)
 
 
@@ -308,7 +308,7 @@ class SocketSession:
         socket._on_accept = partial(self._opened.add, self._path, socket)
         arguments = (self._request,) if self._registered.takes_request else ()
         try:
-            await _call(channel, partial(socket.connect, *arguments))
+            await _awaited(channel, socket.connect)(*arguments)
             if channel.accepted:
                 await self._receive(socket, channel)
             else:
@@ -322,31 +322,37 @@ class SocketSession:
         finally:
             self._opened.remove(self._path, socket)
             if channel.accepted:
-                await _call(channel, partial(socket.disconnect, channel.close_code))
+                await _awaited(channel, socket.disconnect)(channel.close_code)
 
     async def _receive(self, socket: WebSocket, channel: SocketChannel) -> None:
         takes_kinds = self._registered.takes_kinds
-        receive: Any = socket.receive
+        receive = _awaited(channel, socket.receive)
         while True:
             message = await channel.receive()
             if message is None:
                 return
             if not takes_kinds:
-                await _call(channel, partial(receive, message))
+                await receive(message)
             elif isinstance(message, str):
-                await _call(channel, partial(receive, text_data=message))
+                await receive(text_data=message)
             else:
-                await _call(channel, partial(receive, bytes_data=message))
+                await receive(bytes_data=message)
 
 
-async def _call(channel: SocketChannel, function: partial[Any]) -> None:
-    """Call a method of a WebSocket: a coroutine function here, a plain one on a worker."""
+def _awaited(channel: SocketChannel, method: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
+    """Return what is called and awaited for a method: itself, or what calls it on a worker.
+
+    Whether it is a coroutine function is asked once, and not for each message.
+    """
     from inspect import iscoroutinefunction
 
-    if iscoroutinefunction(function.func):
-        await function()
-        return
-    result = await channel.on_worker(function)
-    if hasattr(result, "__await__"):
-        await result
-    await channel.drain()  # What it has sent it did not wait for: that would hold the worker.
+    if iscoroutinefunction(method):
+        return method
+
+    async def call_on_worker(*arguments: Any, **named: Any) -> None:
+        result = await channel.on_worker(partial(method, *arguments, **named))
+        if hasattr(result, "__await__"):
+            await result
+        await channel.drain()  # What it has sent it did not wait for: that would hold the worker.
+
+    return call_on_worker

@@ -51,11 +51,11 @@ class Feed(Protocol):
         """Want no more."""
 
 
-#: Has a coroutine run elsewhere, and returns what it returns.
-Wait = Callable[[Coroutine[Any, Any, Any]], Any]
-
 #: Has a stream made elsewhere; the function is called when something has come.
 StartStream = Callable[[StreamBody, Callable[[], None]], Feed]
+
+#: Has the asyncio loop run a coroutine, and returns what it returned and what it raised.
+AwaitResult = Callable[[Coroutine[Any, Any, Any]], "tuple[Any, Optional[BaseException]]"]
 
 
 class WSGIApp:
@@ -65,7 +65,7 @@ class WSGIApp:
         application: What answers.
         limits: What a request may cost.
         start_stream: Has streams made that this thread does not make.
-        wait: Runs handlers that are coroutines.
+        await_result: Has coroutines run.
         end: Ends what those need.
     """
 
@@ -74,20 +74,22 @@ class WSGIApp:
         application: Application,
         limits: Limits,
         start_stream: StartStream,
-        wait: Wait,
+        await_result: AwaitResult,
         end: Callable[[], None],
     ) -> None:
-        self._wait = wait
         self._application = application
         self._limits = limits
         self._start_stream = start_stream
+        self._await_result = await_result
         self._end: Optional[Callable[[], None]] = end
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request; see PEP 3333."""
         began = time.monotonic()
         head, exchange = self._receive(environ)
-        reply = _Reply(exchange, head, start_response, self._start_stream, self._wait, began)
+        reply = _Reply(
+            exchange, head, start_response, self._start_stream, self._await_result, began
+        )
         try:
             return reply.begin(environ.get("wsgi.file_wrapper"))
         except BaseException:
@@ -170,7 +172,7 @@ class _Reply:
         head: The head of the request; None: it was not one.
         start_response: The server's.
         start_stream: See ``WSGIApp``.
-        wait: See ``WSGIApp``.
+        await_result: See ``WSGIApp``.
         began: When the request came.
     """
 
@@ -180,15 +182,15 @@ class _Reply:
         head: Optional[RequestHead],
         start_response: StartResponse,
         start_stream: StartStream,
-        wait: Wait,
+        await_result: AwaitResult,
         began: float,
     ) -> None:
-        self._wait = wait
         self._exchange: Optional[Exchange] = exchange
         self._method = "GET" if head is None else head.method
         self._minor = 1 if head is None else head.minor
         self._start_response = start_response
         self._start_stream = start_stream
+        self._await_result = await_result
         self._began = began
         self._status = self._sent = 0
         self._answer: Optional[Answer] = None
@@ -209,28 +211,21 @@ class _Reply:
         exchange = self._exchange
         if exchange is None:
             raise RuntimeError("a response is begun once")
-        answer = exchange.refusal
-        if answer is None:
-            answer = self._respond(exchange)
+        answer = exchange.refusal or self._respond(exchange)
         if answer is None:
             self._end_by_hand()
             return self
         return self._begin(exchange, answer, file_wrapper)
 
     def _respond(self, exchange: Exchange) -> Optional[Answer]:
-        """Run the handler, and return its answer."""
+        """Run the handler, on the loop if it is a coroutine."""
         answer = exchange.respond(self)
+        if isinstance(answer, Deferred):
+            return exchange.conclude(self, *self._await_result(answer.coroutine))
         if isinstance(answer, Upgrade):
-            return exchange.failed(HTTPError(501, "This server opens no WebSockets."))
-        if not isinstance(answer, Deferred):
-            return answer
-        result: Any = None
-        error: Optional[BaseException] = None
-        try:
-            result = self._wait(answer.coroutine)
-        except BaseException as raised:
-            error = raised
-        return exchange.conclude(self, result, error)
+            message = "A WebSocket needs a server that upgrades connections."
+            return exchange.failed(HTTPError(501, message))
+        return answer
 
     def _begin(
         self,

@@ -302,6 +302,9 @@ def test_what_is_pipelined_behind_a_stream_waits_however_much_it_is(server, kind
         receive = threading.Thread(target=sock.sendall, args=((upload + b"x" * 40000) * 20,))
         receive.start()
         wait_until(lambda: any(one._reader.size > 65536 for one in connections(server)))
+        for _ in range(3):
+            fetch(server, "/none")  # The polling thread has had its turn.
+        assert all(one._reader.size <= 3 * 65536 for one in connections(server))
         go_on.set()
         incoming = Incoming(sock)
         assert receive_response(incoming).body == b"data: last\n\n"

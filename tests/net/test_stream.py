@@ -577,21 +577,32 @@ def test_event_streams_that_wait_end_at_once_when_the_server_stops(server, monke
             assert receive_all(sock) == b""
 
 
-def test_a_stream_that_comes_to_its_end_is_completed_when_the_server_stops(server):
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_a_stream_that_comes_to_its_end_is_completed_when_the_server_stops(server, kind):
     asked, go_on = threading.Event(), threading.Event()
 
-    def pieces():
+    def plain():
         yield "a"
         asked.set()
         assert go_on.wait(PATIENCE)
-        yield "b"
-        yield "c"
+        yield from "bc"
 
-    server.urlHandler("/stream")(lambda request: Response(pieces()))
-    with running(server), connect(server) as sock:
+    async def asynchronous():
+        yield "a"
+        asked.set()
+        while not go_on.is_set():
+            await asyncio.sleep(0.001)
+        yield "bc"
+
+    server.urlHandler("/stream")(
+        lambda request: Response(plain() if kind == "plain" else asynchronous())
+    )
+    server.setSettingsForPort({"LINGER_TIMEOUT": 0.02})
+    with running(server), connect(server) as sock, connect(server) as idle:
         sock.sendall(REQUEST % b"stream")
         assert asked.wait(PATIENCE)
         server.requestShutdown()
+        assert receive_all(idle) == b""  # So far has the stop come.
         go_on.set()
         assert receive_response(sock).body == b"abc"
         assert receive_all(sock) == b""

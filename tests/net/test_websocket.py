@@ -132,7 +132,9 @@ def test_a_fault_is_answered_with_its_code_behind_the_good_message_before_it(ech
     with running(echo), websocket(echo) as client:
         client.send(text("good"), sent)
         assert client.message() == "good"
-        assert client.ended().code == code
+        got = client.ended()
+    assert got.code == code
+    assert got.payload.endswith(b".")  # a sentence says why
 
 
 def test_messages_are_the_same_wherever_they_are_split(echo):
@@ -457,14 +459,15 @@ def test_a_client_that_does_not_read_is_closed_with_1013_and_delays_no_other(ser
     with running(server, settings=settings), contextlib.closing(slow_client(server)) as slow:
         with websocket(server) as quick:
             wait_until(lambda: len(server.webSockets("/")) == 2)
+            channels = [one._channel for one in server.webSockets("/")]
             while 1013 not in codes:
                 server.broadcast("/", bytes(500_000))
                 assert quick.message() == bytes(500_000)
             assert codes == [1013]
             server.broadcast("/", "last")
             assert quick.message() == "last"
-        # It is cut off behind the close deadline: it never sees the end of what waited.
-        wait_until(lambda: len(server._pool._sockets) == 0)
+            # It is cut off behind the close deadline: it never sees the end of what waited.
+            wait_until(lambda: any(one._gone for one in channels))
         data = receive_all(slow)
         assert not data.endswith(b"\x03\xf5the client does not read")
     assert warnings(caplog).count("a WebSocket is closed: its client does not read") == 1
@@ -616,6 +619,29 @@ def test_a_loop_that_was_held_up_kills_no_client_that_has_sent_something(server)
                 client.send(frame(PONG))
                 got = client.receive()
             assert got == Frame(TEXT, message)
+
+
+def test_a_client_whose_session_is_behind_is_not_blamed_for_what_is_not_read(server):
+    go_on, pinged = threading.Event(), []
+
+    @server.webSocket("/")
+    class Socket(hwebserver.WebSocket):
+        def receive(self, message):
+            go_on.wait(PATIENCE)
+
+        async def disconnect(self, code):
+            pinged.append(code)
+
+    settings = {"WEBSOCKET_PING_INTERVAL": 0.02, "WEBSOCKET_PING_TIMEOUT": 0.02}
+    with running(server, settings=settings), websocket(server) as client:
+        client.send(*[text("x")] * 40)
+        for _ in range(4):  # Nothing is read of it, yet it is pinged and stays.
+            assert client.receive() == Frame(PING, b"")
+        go_on.set()
+        client.send(close(1000))
+        while client.receive().opcode == PING:
+            pass
+        wait_until(lambda: pinged == [1000])
 
 
 def test_an_upgrade_that_is_not_accepted_in_time_is_answered_503(server, caplog):

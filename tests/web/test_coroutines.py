@@ -595,18 +595,19 @@ def test_the_stop_cancels_what_is_ours_on_the_loop_and_nothing_else(server, host
         finally:
             ended.append("host")
 
-    @server.urlHandler("/")
-    async def handler(request):
-        began.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append("ours")
+    @server.webSocket("/")
+    class Socket(hwebserver.WebSocket):
+        async def receive(self, message):
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("ours")
 
     task = asyncio.run_coroutine_threadsafe(host_task(), host_loop)
     server.setAsyncioLoop(host_loop)
-    with running(server, settings={"SHUTDOWN_TIMEOUT": 0.05}), connect(server) as sock:
-        sock.sendall(get())
+    with running(server, settings={"SHUTDOWN_TIMEOUT": 0.05}), websocket(server) as client:
+        client.send(text("a"))
         assert began.wait(PATIENCE)
         server.requestShutdown()
         wait_until(lambda: not server.isRunning())
@@ -777,6 +778,33 @@ def test_a_callback_that_blocks_the_loop_is_named_too(impatient, caplog):
     with running(impatient), websocket(impatient):
         wait_until(lambda: "callback" in caplog.text)
         go_on.set()
+
+
+def test_a_coroutine_is_found_on_a_loop_of_another_kind():
+    """Not every loop is written in Python, or has what asyncio's has."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def block():
+        began.set()
+        go_on.wait(PATIENCE)
+
+    async def rude():
+        block()
+
+    def run(function):
+        with contextlib.suppress(StopIteration):
+            function()
+
+    for function, name in ((lambda: rude().send(None), "rude ("), (block, "")):
+        began.clear()
+        go_on.clear()
+        thread = threading.Thread(target=run, args=(function,))
+        thread.start()
+        assert began.wait(PATIENCE)
+        place = watchdog._find_place(thread.ident)
+        go_on.set()
+        thread.join()
+        assert name in place if name else not place
 
 
 def test_a_loop_that_only_waits_is_not_blamed(impatient, caplog, looks):

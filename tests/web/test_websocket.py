@@ -172,6 +172,10 @@ def test_what_plain_methods_send_at_length_waits_for_the_client_between_messages
     with running(server, settings=settings), websocket(server) as client:
         sender = threading.Thread(target=client.send, args=[frame(BINARY, bytes(1 << 20))] * 12)
         sender.start()
+        wait_until(lambda: server.webSockets("/"))
+        channel = server.webSockets("/")[0]._channel
+        wait_until(lambda: not channel._reading)  # No more is read until something is taken.
+        assert channel.open
         for _ in range(12):
             assert client.message() == bytes(1 << 20)
         sender.join()
