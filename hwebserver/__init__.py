@@ -57,6 +57,8 @@ registerAPIFunction = default_server.registerAPIFunction
 registerStaticFilesDirectory = default_server.registerStaticFilesDirectory
 registerArchiveFile = default_server.registerArchiveFile
 registerOpdefPath = default_server.registerOpdefPath
+registerASGIApp = default_server.registerASGIApp
+asgiApp = default_server.asgiApp
 webSocket = default_server.webSocket
 insertWebSocketForPort = default_server.insertWebSocketForPort
 webSockets = default_server.webSockets
@@ -112,6 +114,7 @@ __all__ = [
     "WebServerError",
     "WebSocket",
     "apiFunction",
+    "asgiApp",
     "broadcast",
     "errorResponse",
     "eventStreamResponse",
@@ -127,6 +130,7 @@ __all__ = [
     "port",
     "redirect",
     "registerAPIFunction",
+    "registerASGIApp",
     "registerArchiveFile",
     "registerOpdefPath",
     "registerStaticFilesDirectory",

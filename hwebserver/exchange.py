@@ -140,6 +140,7 @@ class StreamBody:
         opening: What a live one sends behind its head.
         heartbeat: What a live one sends when the source has made nothing for a while.
         pause: How long that while is, in seconds; 0: for ever.
+        prompt: Whether the head goes out at once, before there is a first piece.
         taken: Whether it is being sent, or has been.
     """
 
@@ -150,6 +151,7 @@ class StreamBody:
         "live",
         "opening",
         "pause",
+        "prompt",
         "source",
         "taken",
     )
@@ -166,6 +168,7 @@ class StreamBody:
         self.live = live
         self.opening = self.heartbeat = b""
         self.pause = 0.0
+        self.prompt = False
         self.taken = False
         self._left = left
 
@@ -333,6 +336,32 @@ class BodySink(Protocol):
         """
 
 
+class BodyQueue(Protocol):
+    """Where a body goes while its handler takes it out again.
+
+    Attributes:
+        tell: To be called, from any thread, when ``full`` or ``asked`` has changed.
+    """
+
+    tell: Callable[[], None]
+
+    @property
+    def full(self) -> bool:
+        """Whether no more is to be received for now."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether the handler has asked for the body."""
+
+    def put(self, data: bytes, last: bool) -> None:
+        """Take some bytes, none perhaps.
+
+        Args:
+            data: The bytes.
+            last: Whether that is the end of the body.
+        """
+
+
 class Channel(Protocol):
     """The connection, for a handler that sends its response by hand. Calls block."""
 
@@ -367,6 +396,10 @@ class Exchange(Protocol):
     @property
     def sink(self) -> BodySink:
         """Where the body goes, when there is one and no refusal."""
+
+    @property
+    def queue(self) -> Optional[BodyQueue]:
+        """Where a body goes whose handler runs while it arrives; None: ``sink`` has it first."""
 
     def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, None]:
         """Run the handler; raises nothing. None: the response went through the channel."""

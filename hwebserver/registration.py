@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional, TypeVar, Union
 
 from .errors import OperationFailed
+from .protocol.multipart import FormLimits
 from .web.api import API, APIFunction
-from .web.application import API_PATH
+from .web.application import API_PATH, Application
 from .web.archive import Archive
+from .web.asgi import ASGIMount
 from .web.handlers import URLHandler, check_callable
+from .web.lifespan import ASGIApplication, Lifespans
 from .web.opdef import OpdefSections
+from .web.request import Site
 from .web.routing import Kind, Route, Router, port_keys
 from .web.static import StaticDirectory
 from .web.websocket import OpenSockets, WebSocket, broadcast, inspect_class
@@ -294,6 +298,56 @@ class Registrations:
             raise OperationFailed(f"a WSGI application can be called, and {application!r} cannot")
         mount = WSGIMount(application)
         self._router.add(Route(path, mount, ports=port_keys(ports), kind=Kind.MOUNT))
+
+    def registerASGIApp(self, application: ASGIApplication, path: str, ports: Ports = ()) -> None:
+        """Have an ASGI application (ASGI 3) answer a path and all below it, WebSockets too.
+
+        What else is registered goes before it where it names as many segments or more; files do
+        where they exist. The application is started by ``run``, or by its first request when it
+        is registered later, and is told when the server ends (lifespan).
+
+        Args:
+            application: The application.
+            path: Where it is mounted, its root_path; ``/``: it answers what nothing else does.
+            ports: Numbers and names of ports; none: the main port; -1: every port.
+
+        Raises:
+            OperationFailed: it cannot be called, or the path or a port cannot be.
+        """
+        if not callable(application):
+            raise OperationFailed(f"an ASGI application can be called, and {application!r} cannot")
+        mount = ASGIMount(application)
+        self._router.add(Route(path, mount, ports=port_keys(ports), kind=Kind.MOUNT))
+
+    def _asgi_applications(self, keys: frozenset[str]) -> list[ASGIApplication]:
+        """Return the ASGI applications on ports of these keys, in the order of their paths."""
+        routes = [one for one in self._router if isinstance(one.target, ASGIMount)]
+        routes.sort(key=lambda route: route.path)
+        return [one.target.application for one in routes if not keys.isdisjoint(one.ports)]
+
+    def requestShutdown(self) -> None:
+        """Have the server stop; see ``Server``."""
+        raise NotImplementedError
+
+    def _application(self, values: Mapping[str, Any], lifespans: Lifespans) -> Application:
+        """Return what answers requests, by the settings of the main port."""
+        site = Site(
+            values["DEBUG"],
+            self.requestShutdown,
+            values["MAX_FORM_FIELDS"],
+            values["MAX_IN_MEMORY_FILE_UPLOAD_SIZE"],
+            FormLimits(
+                parts=values["MAX_FORM_PARTS"],
+                part_headers=values["MAX_PART_FIELD_COUNT"],
+                part_header=values["MAX_PART_FIELD_LINE_SIZE"],
+                field=values["MAX_FORM_FIELD_SIZE"],
+                fields=values["MAX_FORM_FIELDS_SIZE"],
+            ),
+            values["COMPRESS_MIN_SIZE"],
+            values["MAX_JSON_SIZE"],
+            values["MAX_ARCHIVE_FILE_SIZE"],
+        )
+        return Application(self._router, self._sockets, site, self._opened, lifespans)
 
     def _add_files(self, prefix: str, source: Any, port: Union[int, str]) -> None:
         keys = port_keys([] if port == -1 else [port])

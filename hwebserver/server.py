@@ -7,28 +7,28 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
 
 from .enums import Verbosity
 from .errors import OperationFailed
 from .hosts.graphical import is_ui_available
-from .net.awaited import outcome_of
+from .net.awaited import wait_for
 from .net.endpoint import Endpoint
 from .net.loop import HostLoop, Loop, LoopThread
 from .net.poller import Poller
 from .net.pool import Pool
 from .net.stream import Producers
 from .net.websocket import Sockets, SocketSettings
-from .ports import OpenPort, RunPorts, limits_of, open_ports
-from .protocol.multipart import FormLimits
+from .outside import asgi_app, wsgi_app
+from .ports import OpenPort, RunPorts, open_ports
 from .protocol.websocket import WebSocketLimits
 from .registration import Registrations
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
-from .web.application import Application
+from .web.asgi import ASGIMount
+from .web.asgi_out import ASGIApp
 from .web.handlers import URLHandler
+from .web.lifespan import Lifespans
 from .web.log import Console
-from .web.request import Site
 from .web.routing import port_keys
 from .web.wsgi import WSGIMount
 from .web.wsgi_out import WSGIApp
@@ -93,6 +93,7 @@ class Server(Registrations):
         self._debug = False
         self._restart = False
         self._reloader: Optional[Reloader] = None
+        self._lifespans = Lifespans(set())
         self._host_loop: Optional[asyncio.AbstractEventLoop] = None
 
     def name(self) -> str:
@@ -120,7 +121,7 @@ class Server(Registrations):
                     keys = one.port.keys
         for match in self._router.find(path, keys):
             target = match.route.target
-            if isinstance(target, WSGIMount):
+            if isinstance(target, (ASGIMount, WSGIMount)):
                 return target.application
             owner = getattr(target, "__self__", target)
             return owner if isinstance(owner, URLHandler) else target
@@ -139,6 +140,37 @@ class Server(Registrations):
             OperationFailed: an option is unknown, or its value cannot be.
         """
         self._settings.set_for_port(settings, port_key(port_name))
+
+    # --- in another server ---
+
+    def asgiApp(self) -> ASGIApp:
+        """Return what is registered for the main port as an ASGI application (ASGI 3).
+
+        Other servers run it: uvicorn, hypercorn, granian. What is registered later is answered
+        too; the settings are those of now.
+
+        Raises:
+            OperationFailed: a setting is wrong.
+        """
+        keys = frozenset((MAIN_PORT, EVERY_PORT))
+        return asgi_app(
+            self._thread_name,
+            self._settings.for_port(MAIN_PORT),
+            self._application,
+            lambda: self._asgi_applications(keys),
+        )
+
+    def wsgiApp(self) -> WSGIApp:
+        """Return what is registered for the main port as a WSGI application (PEP 3333).
+
+        Other servers run it: gunicorn, uWSGI, mod_wsgi. What is registered later is answered too;
+        the settings are those of now.
+
+        Raises:
+            OperationFailed: a setting is wrong.
+        """
+        values = self._settings.for_port(MAIN_PORT)
+        return wsgi_app(self._thread_name, values, self._application)
 
     def setAsyncioLoop(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
         """Have coroutines run on an asyncio loop that the program runs, from the next ``run`` on.
@@ -163,31 +195,6 @@ class Server(Registrations):
     def isAsyncioEnabled(self) -> bool:
         """Return whether handlers may be coroutines: always, whether a loop was given or not."""
         return True
-
-    # --- in another server ---
-
-    def wsgiApp(self) -> WSGIApp:
-        """Return what is registered for the main port as a WSGI application (PEP 3333).
-
-        Other servers run it: gunicorn, uWSGI, mod_wsgi. What is registered later is answered too;
-        the settings are those of now.
-
-        Raises:
-            OperationFailed: a setting is wrong.
-        """
-        values = self._settings.for_port(MAIN_PORT)
-        application = self._application(values)
-        console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
-        loop = LoopThread(f"{self._thread_name}-asyncio")
-        producers = Producers(loop, values["MAX_EVENT_STREAMS"], self._thread_name)
-
-        def end() -> None:
-            producers.stop()
-            producers.join()
-            console.close()
-
-        await_result = partial(outcome_of, loop)
-        return WSGIApp(application, limits_of(values), producers.start, await_result, end)
 
     # --- life ---
 
@@ -280,6 +287,7 @@ class Server(Registrations):
         self._open = opened
         self._pool = pool  # from here on there is something that can be told to stop
         try:
+            self._start_applications(pool)
             pool.start()
         except BaseException:
             pool.abandon()
@@ -293,6 +301,18 @@ class Server(Registrations):
             pool.stop(0.0)  # A run that raises leaves no server behind, and nothing that watches.
             self._stop_watching()
             raise
+
+    def _start_applications(self, pool: Pool) -> None:
+        """Start the ASGI applications on the open ports, before the first request.
+
+        On a loop of the host's that the calling thread runs, or nobody yet, they are started by
+        their first requests.
+        """
+        keys = frozenset[str]().union(*(one.port.keys for one in self._open))
+        applications = self._asgi_applications(keys)
+        if applications and pool.loop.can_be_awaited:
+            start = self._lifespans.start(applications)
+            wait_for(start, pool.loop, lambda: pool.stopping)
 
     def _watch_sources(self, values: Mapping[str, Any], background: bool) -> None:
         """Watch source files if that is wanted, from before anybody hears that the server runs."""
@@ -308,34 +328,16 @@ class Server(Registrations):
             self._reloader = Reloader(self._restart_soon)
             self._reloader.start()
 
-    def _application(self, values: Mapping[str, Any]) -> Application:
-        """Return what answers requests, by the settings of the main port."""
-        site = Site(
-            values["DEBUG"],
-            self.requestShutdown,
-            values["MAX_FORM_FIELDS"],
-            values["MAX_IN_MEMORY_FILE_UPLOAD_SIZE"],
-            FormLimits(
-                parts=values["MAX_FORM_PARTS"],
-                part_headers=values["MAX_PART_FIELD_COUNT"],
-                part_header=values["MAX_PART_FIELD_LINE_SIZE"],
-                field=values["MAX_FORM_FIELD_SIZE"],
-                fields=values["MAX_FORM_FIELDS_SIZE"],
-            ),
-            values["COMPRESS_MIN_SIZE"],
-            values["MAX_JSON_SIZE"],
-            values["MAX_ARCHIVE_FILE_SIZE"],
-        )
-        return Application(self._router, self._sockets, site, self._opened)
-
     def _make_pool(
         self, values: Mapping[str, Any], opened: list[OpenPort], console: Console
     ) -> Pool:
-        application = self._application(values)
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
         name = self._thread_name
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
         loop = self._make_loop(name)
+        lifespans = self._lifespans = Lifespans(loop.lasting, loop.spawn)
+        loop.farewell = lifespans.stop
+        application = self._application(values, lifespans)
         sockets = Sockets(loop, _socket_settings(values))
         limit = _connection_limit(values["MAX_CONNECTIONS"])
         poller = Poller(limit, max(0.01, tick), sockets.__len__, loop.look)
@@ -357,7 +359,10 @@ class Server(Registrations):
         for one, endpoint in zip(opened, endpoints):
             for listener in one.listeners:
                 poller.listen(listener, endpoint)
-        return Pool(poller, producers, sockets, values["MAX_NUM_THREADS"], name, console.close)
+        most = values["MAX_NUM_THREADS"]
+        pool = Pool(poller, producers, sockets, most, name, lifespans.__len__, console.close)
+        lifespans.on_end = pool.look
+        return pool
 
     def _make_loop(self, name: str) -> Loop:
         if self._host_loop is None:

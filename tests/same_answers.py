@@ -88,6 +88,11 @@ def app():
     return build(Path(os.environ[FOLDER])).wsgiApp()
 
 
+def asgi():
+    """Make it for an ASGI server in a process of its own."""
+    return build(Path(os.environ[FOLDER])).asgiApp()
+
+
 def add_pages(server: hwebserver.Server, folder: Path) -> None:
     """Register handlers that answer with something whole."""
 

@@ -29,9 +29,11 @@ MAY_IMPORT = {
     "hosts": LEAVES,
     "reloader": LEAVES,
     "ports": LEAVES | {"protocol", "exchange", "net"},
-    "registration": LEAVES | {"web"},
+    "registration": LEAVES | {"protocol", "web"},
+    "outside": LEAVES | {"protocol", "exchange", "net", "web", "ports"},
     "server": LEAVES
-    | {"protocol", "exchange", "net", "web", "ports", "hosts", "registration", "reloader"},
+    | {"protocol", "exchange", "net", "web", "ports", "hosts", "registration", "reloader"}
+    | {"outside"},
     "webapiclient": LEAVES,
 }
 OUTSIDE = {"cli", "testing", "webapiclient", "__main__"}

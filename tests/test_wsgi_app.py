@@ -633,3 +633,29 @@ def test_the_default_server_is_an_application_too():
 def test_a_wrong_setting_is_said_at_once(server):
     with pytest.raises(hwebserver.OperationFailed):
         server.setSettingsForPort({"MAX_REQUEST_SIZE": "many"})
+
+
+# --- what WSGI itself does not know ---
+
+
+def test_a_coroutine_handler_and_an_asgi_application_answer_too():
+    server = hwebserver.Server()
+
+    @server.urlHandler("/coroutine")
+    async def coroutine(request):
+        return "from a coroutine"
+
+    async def asgi(scope, receive, send):
+        body = (await receive())["body"]
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": scope["root_path"].encode() + body})
+
+    server.registerASGIApp(asgi, "/asgi")
+    app = server.wsgiApp()
+    with wsgiref_serving(app) as place:
+        found = [
+            same_answers.ask(place, same_answers.Ask("/coroutine")).body,
+            same_answers.ask(place, same_answers.Ask("/asgi", "POST", {}, b" body")).body,
+        ]
+    app.close()
+    assert found == [b"from a coroutine", b"/asgi body"]

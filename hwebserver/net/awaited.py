@@ -1,4 +1,8 @@
-"""What a coroutine handler will return, awaited by a connection that holds no thread meanwhile."""
+"""What a coroutine will return, awaited by what is no coroutine.
+
+A connection awaits its handler and holds no thread meanwhile; ``run`` awaits what must come before
+the first request, and waits.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Optional
 
 from .loop import Loop, Task
+
+#: How often a waiting main thread wakes, in seconds: Windows delivers Ctrl+C only then.
+_WAIT_TURN = 0.2
 
 
 class Awaited:
@@ -77,3 +84,28 @@ def outcome_of(
         return None, error
     ended.wait()
     return awaited.result, awaited.error
+
+
+def wait_for(coroutine: Coroutine[Any, Any, Any], loop: Loop, given_up: Callable[[], bool]) -> Any:
+    """Run a coroutine on the loop, and return what it returns.
+
+    Args:
+        coroutine: What is run.
+        loop: Where; not the loop of the calling thread.
+        given_up: Says when it is not waited for any longer.
+
+    Raises:
+        RuntimeError: the loop cannot run it.
+        BaseException: what it raises.
+    """
+    ended = threading.Event()
+    awaited = Awaited(coroutine, loop, ended.set)
+    try:
+        while not ended.wait(_WAIT_TURN):
+            if given_up():
+                return None
+    finally:
+        awaited.cancel()  # nothing, unless it is not waited for
+    if awaited.error is not None:
+        raise awaited.error
+    return awaited.result

@@ -1,20 +1,26 @@
 """One HTTP connection: head, body, handler, response, and again.
 
 A connection is a state machine that a thread pushes one step at a time. Each step says what it
-waits for next: ``READ`` or ``WRITE`` on its socket, ``PARK`` (nothing on the socket: something
-else will happen), ``DISK`` (the next step reads or writes a file, and disks may be slow), ``WORK``
-(a request is whole, a worker may run its handler), ``AGAIN`` (there is more to do, but it is
-others' turn) or ``CLOSE``. No other step blocks, so a client that sends or receives slowly costs a
-selector entry and a deadline, and never a thread.
+waits for next: ``READ``, ``WRITE`` or ``BOTH`` on its socket, ``PARK`` (nothing on the socket:
+something else will happen), ``DISK`` (the next step reads or writes a file, and disks may be slow),
+``WORK`` (a request is whole, a worker may run its handler), ``AGAIN`` (there is more to do, but it
+is others' turn) or ``CLOSE``. No other step blocks, so a client that sends or receives slowly costs
+a selector entry and a deadline, and never a thread.
 
 Exactly one thread owns a connection at a time: the polling one, or the worker that runs its
 handler or reads what the handler returned for a body.
+
+The body of a request comes before its handler, but for a mounted ASGI application: that one runs
+on the asyncio loop while the body arrives. The connection is watched meanwhile anyway, to see
+whether the client leaves, so an ``Intake`` gets what is received there; it may go on while the
+response is already being sent.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest
@@ -34,8 +40,22 @@ from .awaited import Awaited
 from .byhand import HandChannel
 from .clock import http_date
 from .delivery import Delivery, Progress
-from .endpoint import AGAIN, CLOSE, DISK, LEAVE, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
-from .transport import BULK_SIZE, Transport
+from .endpoint import (
+    AGAIN,
+    BOTH,
+    CLOSE,
+    DISK,
+    LEAVE,
+    NEVER,
+    PARK,
+    READ,
+    WORK,
+    WRITE,
+    Endpoint,
+    Wants,
+)
+from .intake import Intake
+from .transport import BULK_SIZE, RECEIVE_SIZE, Transport
 from .websocket import WebSocketConnection
 
 #: Bytes of a refused body that are read and dropped to save the connection.
@@ -84,6 +104,7 @@ class Connection:
         "_exchange",
         "_head",
         "_info",
+        "_intake",
         "_kept",
         "_left",
         "_linger_end",
@@ -117,6 +138,7 @@ class Connection:
         self._delivery: Optional[Delivery] = None  # of a response that did not go out at once
         self._channel: Optional[HandChannel] = None
         self._awaited: Optional[Awaited] = None  # what a coroutine will return
+        self._intake: Optional[Intake] = None  # of a body that arrives beside its handler
         self._upgrading: Optional[Upgrade] = None  # what it is to become
         self._body_received = 0
         self._body_started = self._began = self._linger_end = 0.0
@@ -150,7 +172,7 @@ class Connection:
         if self._awaited is not None:
             if self._awaited.done:
                 return WORK
-            return PARK if self._left else self._watch_client(self._receive_ahead)
+            return PARK if self._left else self._watch_client(self._receive_ahead, now)
         if self._step == self._await_worker:
             return WORK
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
@@ -160,7 +182,8 @@ class Connection:
 
         A nudge may be late: what it told of was found otherwise, and something else goes on.
         """
-        if self._step == self._await_pieces:
+        sends_beside = self._intake is not None and self._step == self._send_on
+        if self._step == self._await_pieces or sends_beside:
             return self._send_on(now)
         return self.resume(now) if self._awaited is not None else self.interest or READ
 
@@ -174,6 +197,8 @@ class Connection:
             return self._forsake()
         if self._step == self._receive_body:
             return self.refuse(IncompleteRequest(408, "The body came too slowly."), now)
+        if self._intake is not None:
+            return self._break_off(IncompleteRequest(408, "The body came too slowly."), now)
         if self._step == self._receive_head and not self._reader.empty:
             return self.refuse(
                 IncompleteRequest(408, "The head of the request came too slowly."), now
@@ -226,6 +251,11 @@ class Connection:
         return WORK if self._exchange.refusal is None else self._refused(self._exchange)
 
     def _begin_body(self, head: RequestHead, exchange: Exchange, now: float) -> Wants:
+        queue = exchange.queue
+        if queue is not None and exchange.refusal is None:
+            queue.tell = partial(self._endpoint.tell, self)
+            self._intake = Intake(head, self._reader, queue, self._endpoint.timeouts, now)
+            return WORK
         if exchange.refusal is not None:
             # RFC 9110 10.1.1: after Expect there is no telling whether the body will come.
             too_much = (head.content_length or 0) > _DRAIN_LIMIT
@@ -371,6 +401,8 @@ class Connection:
         if isinstance(answer, Upgrade):
             return self._upgrade(answer, exchange)
         if answer is not None:
+            if self._intake is not None and not self._comes_cheaply(self._intake):
+                self._close = True
             return self._send(answer, exchange)
         rest = channel.end()
         self._sent = channel.sent
@@ -551,6 +583,8 @@ class Connection:
     def _send_on(self, now: float) -> Wants:
         """Send on; every byte that the client takes gives it a new deadline."""
         delivery = self._open_delivery()
+        if self._step == self._send_on and not self._receive_beside(now):
+            return self._forsake()
         progress = delivery.advance()
         if progress is Progress.DONE:
             return self._finish(now)
@@ -577,14 +611,15 @@ class Connection:
         if delivery.moved or self._step not in (self._send_on, self._send_file):
             self.deadline = now + self._endpoint.timeouts.send
         self._step = self._send_file if delivery.has_file else self._send_on
-        return WRITE
+        intake = self._intake
+        return BOTH if intake is not None and intake.has_room else WRITE
 
     def _send_file(self, now: float) -> Wants:
         return DISK
 
     def _await(self, delivery: Delivery, now: float) -> Wants:
         """Wait for what makes the body."""
-        wants = self._watch_client(self._await_pieces)
+        wants = self._watch_client(self._await_pieces, now)
         pause = delivery.pause
         self.deadline = now + pause if pause else NEVER
         return wants
@@ -592,20 +627,79 @@ class Connection:
     def _await_pieces(self, now: float) -> Wants:
         return self._receive_ahead(now)
 
-    def _watch_client(self, step: Callable[[float], Wants]) -> Wants:
+    def _watch_client(self, step: Callable[[float], Wants], now: float) -> Wants:
         """Look whether the client stays, while what it waits for is made."""
         self._step = step
         self.deadline = NEVER
-        return READ if self._reader.size <= _AHEAD_LIMIT else PARK
+        return self._listen(now)
 
     def _receive_ahead(self, now: float) -> Wants:
-        """Take in what comes behind a request that is not answered yet, the end above all."""
-        data = self.transport.receive()
+        """Take in what comes before a request is answered, the end of the client above all."""
+        data = self.transport.receive(RECEIVE_SIZE if self._intake is None else BULK_SIZE)
         if data == b"":
+            if self._intake is not None:
+                return self._break_off(IncompleteRequest(400, "The request ends in its body."), now)
             return self._forsake()
         if data:
-            self._reader.receive(data)  # the next request; its turn comes
-        return READ if self._reader.size <= _AHEAD_LIMIT else PARK
+            self._reader.receive(data)  # the body, or the next request, whose turn comes
+        return self._listen(now)
+
+    def _listen(self, now: float) -> Wants:
+        """Pass on what was received of a body, and say whether more is to be."""
+        intake = self._intake
+        if intake is None:
+            return READ if self._reader.size <= _AHEAD_LIMIT else PARK
+        try:
+            intake.move(now)
+        except HTTPError as error:
+            return self._break_off(error, now)
+        if intake.complete:
+            self._intake = None
+            self.deadline = NEVER
+            return self._listen(now)
+        if self._awaited is not None:  # A client that gets its answer may take its time.
+            self.deadline = intake.deadline
+            if intake.wanted and not self._invite(intake, now):
+                return CLOSE
+        return READ if intake.has_room else PARK
+
+    def _invite(self, intake: Intake, now: float) -> bool:
+        """Send 100 (Continue); False: it cannot be, though nothing else is on its way."""
+        intake.uninvited = False
+        self.deadline = now + self._endpoint.timeouts.body
+        try:
+            return self.transport.send(CONTINUE) == len(CONTINUE)
+        except OSError:
+            return False
+
+    def _receive_beside(self, now: float) -> bool:
+        """Take in more of a body while the response is sent; return whether the client stays."""
+        intake = self._intake
+        if intake is None or not intake.has_room:
+            return True
+        data = self.transport.receive(BULK_SIZE)
+        if data:
+            self._reader.receive(data)
+        try:
+            intake.move(now)
+        except HTTPError:
+            return False
+        if intake.complete:
+            self._intake = None
+        return data != b""
+
+    def _break_off(self, error: HTTPError, now: float) -> Wants:
+        """Answer for a body that its handler will not get all of, unless an answer has begun."""
+        self._intake = None
+        awaited, self._awaited = self._awaited, None
+        if awaited is None:
+            return self._forsake()
+        awaited.cancel()
+        return self.refuse(error, now)
+
+    def _comes_cheaply(self, intake: Intake) -> bool:
+        """Say whether the rest of a body may be read and dropped to save the connection."""
+        return not intake.uninvited and intake.missing <= _DRAIN_LIMIT
 
     def _forsake(self) -> Wants:
         """End with a client that has left; what runs the handler's own code is told so there.
@@ -655,6 +749,7 @@ class Connection:
     def _release(self, now: float) -> None:
         """Let go of what belongs to the exchange that is over."""
         exchange, self._exchange = self._exchange, None
+        self._intake = None
         status, sent, self._status, self._sent = self._status, self._sent, 0, 0
         delivery, self._delivery = self._delivery, None
         try:

@@ -5,7 +5,8 @@ without blocking. ``pull`` runs what the handler returned as a body, so it belon
 say how far they came; the connection decides what to wait for.
 
 The head of a stream goes out with the first piece, so that what fails before it can still be
-answered with an error; that of a live stream goes out at once, since its client waits for it.
+answered with an error; that of a live or prompt stream goes out at once, since its client waits
+for it.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ class Delivery:
         if body.asynchronous or body.live:
             self._feed = producers.start(body, tell)
         self._stream = body
-        if body.live:
+        if body.live or body.prompt:
             self._begin_sending()
             if body.opening:
                 self._carry(body.opening)

@@ -34,9 +34,10 @@ class Wants(Enum):
     AGAIN = 6
     LEAVE = 7
     CLOSE = 8
+    BOTH = 9
 
 
-READ, WRITE, PARK, DISK, WORK, AGAIN, LEAVE, CLOSE = Wants
+READ, WRITE, PARK, DISK, WORK, AGAIN, LEAVE, CLOSE, BOTH = Wants
 
 
 class Timeouts(NamedTuple):

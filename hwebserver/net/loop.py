@@ -5,7 +5,8 @@ use what belongs to it. Of such a loop nothing is ours but the tasks that we hav
 
 What runs there is the handlers' code, and may do anything: end the loop, raise ``SystemExit``, take
 no notice of being cancelled, block for ever. None of that ends the loop before the server ends, and
-none of it keeps the server from ending for longer than ``FAREWELL``.
+none of it keeps the server from ending for longer than ``FAREWELL``, or twice that when there are
+applications that want to be told of the end.
 """
 
 from __future__ import annotations
@@ -37,9 +38,16 @@ class Loop:
     """A loop that coroutines run on: one of ours, or one that the host runs anyway.
 
     ``_lock`` guards that nothing is submitted behind the stop.
+
+    Attributes:
+        lasting: Tasks that are not cancelled with the others at the end, but behind ``farewell``;
+            for the loop's own thread alone.
+        farewell: Run when the others have ended, for those.
     """
 
     def __init__(self) -> None:
+        self.lasting: set[asyncio.Task[Any]] = set()
+        self.farewell: Optional[Callable[[], Coroutine[Any, Any, None]]] = None
         self._lock = threading.Lock()
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stopped = False
@@ -127,6 +135,11 @@ class Loop:
         return self.running.create_task(coroutine)
 
     @property
+    def can_be_awaited(self) -> bool:
+        """Whether the calling thread may wait for what runs there."""
+        return not self.is_current
+
+    @property
     def running(self) -> asyncio.AbstractEventLoop:
         """The loop, for what runs on it."""
         if self._loop is None:
@@ -146,6 +159,28 @@ class Loop:
     def join(self) -> None:
         """Wait until what runs has ended, but for what blocks the loop."""
         raise NotImplementedError
+
+    async def _end_tasks(self, tasks: set[asyncio.Task[Any]]) -> None:
+        """Cancel tasks, and wait for them as long as they may take; last those that are lasting."""
+        await self._cancel(tasks - self.lasting)
+        if self.lasting and self.farewell is not None:
+            self._farewell_end = time.monotonic() + FAREWELL
+            await self._wait_for({self.running.create_task(self.farewell())})
+            await self._cancel(set(self.lasting))
+
+    async def _cancel(self, tasks: set[asyncio.Task[Any]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await self._wait_for(tasks)
+
+    async def _wait_for(self, tasks: set[asyncio.Task[Any]]) -> None:
+        import asyncio
+
+        if tasks:
+            left = max(0.0, self._farewell_end - time.monotonic())
+            _, pending = await asyncio.wait(tasks, timeout=left)
+            if pending:
+                logger.warning("%d coroutines did not end when they were cancelled", len(pending))
 
     def look(self, now: float) -> None:
         """See whether a coroutine blocks the loop; one thread calls this now and then.
@@ -170,6 +205,11 @@ class LoopThread(Loop):
 
     Args:
         name: The name of the thread.
+
+    Attributes:
+        lasting: Tasks that are not cancelled with the others at the end, but behind ``farewell``;
+            for the loop's thread alone.
+        farewell: Run when the others have ended, for those.
     """
 
     def __init__(self, name: str) -> None:
@@ -242,21 +282,9 @@ class LoopThread(Loop):
 
         # What came last has not begun; cancelled before it has, it could let go of nothing.
         loop.run_until_complete(asyncio.sleep(0))
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        self._wait_for(loop, tasks)
+        loop.run_until_complete(self._end_tasks(asyncio.all_tasks(loop)))
         # The generators that nobody reads any more.
-        self._wait_for(loop, {loop.create_task(loop.shutdown_asyncgens())})
-
-    def _wait_for(self, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> None:
-        import asyncio
-
-        if not tasks:
-            return
-        left = max(0.0, self._farewell_end - time.monotonic())
-        _, pending = loop.run_until_complete(asyncio.wait(tasks, timeout=left))
-        _warn_of(len(pending))
+        loop.run_until_complete(self._wait_for({loop.create_task(loop.shutdown_asyncgens())}))
 
 
 class HostLoop(Loop):
@@ -284,6 +312,11 @@ class HostLoop(Loop):
         import asyncio
 
         return asyncio._get_running_loop() is self._host
+
+    @property
+    def can_be_awaited(self) -> bool:
+        """Whether the calling thread may wait for what runs there: it may be what runs the loop."""
+        return self._host.is_running() and not self.is_current
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._host.is_closed():
@@ -314,13 +347,7 @@ class HostLoop(Loop):
         try:
             # What came last has not begun; cancelled before it has, it could let go of nothing.
             await asyncio.sleep(0)
-            tasks = set(self._tasks)
-            for task in tasks:
-                task.cancel()
-            left = max(0.0, self._farewell_end - time.monotonic())
-            if tasks:
-                _, pending = await asyncio.wait(tasks, timeout=left)
-                _warn_of(len(pending))
+            await self._end_tasks(set(self._tasks))
         finally:
             self._ended.set()
 
@@ -328,11 +355,6 @@ class HostLoop(Loop):
         """Wait until our coroutines have ended, but on their own thread, where they could not."""
         while self.alive and not self.is_current:
             self._ended.wait(_JOIN_TURN)
-
-
-def _warn_of(pending: int) -> None:
-    if pending:
-        logger.warning("%d coroutines did not end when they were cancelled", pending)
 
 
 class Task:

@@ -19,7 +19,20 @@ from typing import Any, Optional
 from ..errors import HTTPError
 from ..exchange import ConnectionInfo
 from .connection import Connection
-from .endpoint import AGAIN, CLOSE, DISK, LEAVE, NEVER, PARK, READ, WORK, WRITE, Endpoint, Wants
+from .endpoint import (
+    AGAIN,
+    BOTH,
+    CLOSE,
+    DISK,
+    LEAVE,
+    NEVER,
+    PARK,
+    READ,
+    WORK,
+    WRITE,
+    Endpoint,
+    Wants,
+)
 from .listener import Exhausted, Listener
 from .transport import Transport
 
@@ -34,7 +47,11 @@ _ACCEPT_PAUSE = 0.2
 #: Connections above the limit that may hear a 503 at the same time.
 _OVERFLOW = 64
 
-_EVENTS = {READ: selectors.EVENT_READ, WRITE: selectors.EVENT_WRITE}
+_EVENTS = {
+    READ: selectors.EVENT_READ,
+    WRITE: selectors.EVENT_WRITE,
+    BOTH: selectors.EVENT_READ | selectors.EVENT_WRITE,
+}
 
 #: Does what may take its time: WORK (the handler of a connection's request) or DISK. Returns what
 #: the connection wants then, or None if the calling thread has nothing more to do with it; the

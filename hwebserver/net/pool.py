@@ -31,6 +31,7 @@ from typing import Optional, Union
 from ..errors import OperationFailed
 from .connection import Connection
 from .endpoint import NEVER, Wants
+from .loop import Loop
 from .poller import Dispatch, Poller, close_safely
 from .stream import Producers
 from .websocket import Errand, Sockets, Stopped
@@ -82,6 +83,7 @@ class Pool:
         sockets: The WebSockets.
         max_handlers: Most handlers that run at once.
         name: Begins the names of the threads.
+        unfinished: Says for how many coroutines the end is to wait, beside the connections.
         on_end: Called once the sockets are closed.
     """
 
@@ -92,8 +94,10 @@ class Pool:
         sockets: Sockets,
         max_handlers: int,
         name: str,
+        unfinished: Callable[[], int],
         on_end: Callable[[], None],
     ) -> None:
+        self._unfinished = unfinished
         self._on_end = on_end
         self._producers = producers
         self._sockets = sockets
@@ -125,6 +129,7 @@ class Pool:
     def abandon(self) -> None:
         """Close everything of a pool that could not start."""
         self._end()
+        self._producers.join()
 
     def stop(self, timeout: Optional[float]) -> None:
         """Begin to stop; takes no lock, so a signal handler may call it.
@@ -157,6 +162,16 @@ class Pool:
             except ValueError:
                 return  # It was taken just before.
             raise Stopped
+
+    def look(self) -> None:
+        """Look whether there is anything left that the end waits for."""
+        if self._stopping:
+            self._poller.wake()
+
+    @property
+    def loop(self) -> Loop:
+        """Where coroutines run."""
+        return self._producers.loop
 
     @property
     def stopping(self) -> bool:
@@ -435,7 +450,8 @@ class Pool:
             return False
         # What workers returned may have been the last; nobody would wake the next wait for it.
         self._poller.take_back()
-        if self._poller.connection_count and self._patience() != 0.0:
+        unfinished = self._poller.connection_count or self._unfinished()
+        if unfinished and self._patience() != 0.0:
             return True
         self._end()
         return False

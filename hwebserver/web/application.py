@@ -19,14 +19,19 @@ from ..protocol.handshake import Handshake, is_upgrade, read_handshake
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
 from ..protocol.multipart import boundary_of
+from .asgi import ASGIMount, ASGISession
+from .asgicall import Inlet, PathAnswer
+from .content import open_file
 from .handlers import as_response
+from .lifespan import Lifespans
 from .log import access_logger, log_access
 from .pages import error_json, error_page, errorResponse, prefers_json, server_error
 from .request import Request, Site
 from .response import Response
-from .routing import Kind, Match, Router
+from .routing import Kind, Match, Router, precedence
 from .uploads import Body, BodyBuffer, FormUpload
 from .websocket import OpenSockets, SocketSession
+from .wsgi import WSGIMount
 
 server_logger = logging.getLogger("hwebserver.server")
 app_logger = logging.getLogger("hwebserver.app")
@@ -70,12 +75,21 @@ class Application:
         sockets: Where upgrades to WebSockets lead.
         site: What every request shares.
         opened: Where open WebSockets are known.
+        lifespans: The mounted ASGI applications.
     """
 
-    def __init__(self, router: Router, sockets: Router, site: Site, opened: OpenSockets) -> None:
+    def __init__(
+        self,
+        router: Router,
+        sockets: Router,
+        site: Site,
+        opened: OpenSockets,
+        lifespans: Lifespans,
+    ) -> None:
         self._router = router
         self._sockets = sockets
         self._opened = opened
+        self._lifespans = lifespans
         self.site = site
 
     @property
@@ -90,17 +104,34 @@ class Application:
             plan = head.memo = self._plan(head, info)
         # A body of no bytes is one too: a form that is not even ended.
         sent = head.has_body or "content-length" in head.fields.combined
-        body = self._body(head, plan) if sent and plan.refusal is None else None
-        return Exchange(self.site, head, info, plan, body, self._opened)
+        body: Optional[Body] = None
+        inlet: Optional[Inlet] = None
+        if plan.refusal is None and plan.handshake is None:
+            target = _body_reader(plan)
+            if isinstance(target, ASGIMount):
+                inlet = Inlet(head.has_body)
+            elif sent:
+                body = self._body(head, target)
+        return self._exchange(head, info, plan, body, inlet)
 
-    def _body(self, head: RequestHead, plan: Plan) -> Body:
+    def _exchange(
+        self,
+        head: Optional[RequestHead],
+        info: ConnectionInfo,
+        plan: Plan,
+        body: Optional[Body] = None,
+        inlet: Optional[Inlet] = None,
+    ) -> Exchange:
+        return Exchange(self.site, head, info, plan, body, self._opened, self._lifespans, inlet)
+
+    def _body(self, head: RequestHead, target: Any) -> Body:
         """Return where the body of a request goes.
 
         Raises:
             HTTPError: 400, it says that it is a form, but not what separates the parts.
         """
         site = self.site
-        if _reads_body(plan) is Kind.MOUNT:
+        if isinstance(target, WSGIMount):
             return BodyBuffer(site.in_memory)  # The application takes forms apart itself.
         boundary = boundary_of(head.fields.get("content-type") or "")
         if boundary is None:
@@ -113,7 +144,7 @@ class Application:
         """Answer what cannot be understood; see ``exchange.Application``."""
         _log_refusal(error, info)
         response = _error_response(head, error.status, error.message)
-        return Exchange(self.site, head, info, Plan(0, [], response), None, self._opened)
+        return self._exchange(head, info, Plan(0, [], response))
 
     def _plan(self, head: RequestHead, info: ConnectionInfo) -> Plan:
         version = self._version
@@ -147,8 +178,11 @@ class Application:
         return Plan(version, [], _allow(response, ", ".join(sorted(methods))))
 
     def _plan_upgrade(self, version: int, head: RequestHead, info: ConnectionInfo) -> Plan:
-        """Find what takes an upgrade: WebSockets alone."""
-        found = self._sockets.find(head.path, info.port.keys)
+        """Find what takes an upgrade: WebSockets and ASGI applications alone."""
+        mounted = self._router.find(head.path, info.port.keys)
+        found = [match for match in mounted if isinstance(match.route.target, ASGIMount)]
+        found += self._sockets.find(head.path, info.port.keys)
+        found.sort(key=precedence)
         if not found:
             return Plan(version, [], _error_response(head, 404, "There is no WebSocket here."))
         try:
@@ -158,18 +192,18 @@ class Application:
         return Plan(version, found[:1], None, found[0].route.pace, handshake)
 
 
+def _body_reader(plan: Plan) -> Any:
+    """Return the target that reads the body: that of the first match, but files read none."""
+    routes = (match.route for match in plan.matches)
+    return next((route.target for route in routes if route.kind is not Kind.FILES), None)
+
+
 def _upgrade_error(head: RequestHead, error: HTTPError) -> Response:
     """Return an error that tells a client how a WebSocket is opened (RFC 6455 4.2.2)."""
     response = _error_response(head, error.status, error.message)
     if error.status == 426:
         response.setHeader("Sec-WebSocket-Version", "13")
     return _allow(response, "GET") if error.status == 405 else response
-
-
-def _reads_body(plan: Plan) -> Optional[Kind]:
-    """Return the kind of the registration that reads the body: the first, but files read none."""
-    kinds = (match.route.kind for match in plan.matches)
-    return next((kind for kind in kinds if kind is not Kind.FILES), None)
 
 
 def _log_refusal(error: HTTPError, info: ConnectionInfo) -> None:
@@ -204,6 +238,13 @@ def _error_response(head: Optional[RequestHead], status: int, message: str) -> R
     return error_json(status, message) if json else error_page(status, message)
 
 
+def _open(answer: Union[Answer, PathAnswer]) -> Answer:
+    """Return the answer of a mounted application, with the file that it has named."""
+    if isinstance(answer, Answer):
+        return answer
+    return open_file(answer.path, answer.answer)
+
+
 def _coroutine(result: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
     """Return an awaitable as a coroutine: the loop runs nothing else."""
     return result if isinstance(result, Coroutine) else _outcome(result)
@@ -216,7 +257,18 @@ async def _outcome(result: Awaitable[Any]) -> Any:
 class Exchange:
     """One request and its answer; see ``exchange.Exchange``."""
 
-    __slots__ = ("_body", "_head", "_info", "_opened", "_plan", "_request", "_site", "pace")
+    __slots__ = (
+        "_body",
+        "_head",
+        "_info",
+        "_inlet",
+        "_lifespans",
+        "_opened",
+        "_plan",
+        "_request",
+        "_site",
+        "pace",
+    )
 
     def __init__(
         self,
@@ -226,9 +278,13 @@ class Exchange:
         plan: Plan,
         body: Optional[Body],
         opened: OpenSockets,
+        lifespans: Lifespans,
+        inlet: Optional[Inlet] = None,
     ) -> None:
         self._site = site
         self._opened = opened
+        self._lifespans = lifespans
+        self._inlet = inlet
         self._head = head
         self._info = info
         self._plan = plan
@@ -248,6 +304,12 @@ class Exchange:
         if self._body is None:
             self._body = BodyBuffer(self._site.in_memory)
         return self._body
+
+    @property
+    def queue(self) -> Optional[Inlet]:
+        """Where a body goes that a mounted ASGI application gets as it arrives."""
+        has_body = self._head is not None and self._head.has_body
+        return self._inlet if has_body else None
 
     def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, None]:
         """Run the handler and return its answer."""
@@ -271,11 +333,16 @@ class Exchange:
         return self.conclude(channel, result, None)
 
     def _upgrade(self, request: Request, handshake: Handshake, match: Match) -> Upgrade:
-        """Hand an upgrade to a session of the class that was registered."""
+        """Hand an upgrade to a session of what was registered."""
         request.end()
         request.bind(match.route.values(match.segments))
         refusal = errorResponse(request, "The upgrade is refused.", 403).answer()
-        session = SocketSession(match.route.target, request, refusal, self._opened)
+        target = match.route.target
+        if not isinstance(target, ASGIMount):
+            return Upgrade(handshake, SocketSession(target, request, refusal, self._opened).run)
+        session = ASGISession(
+            target.application, request, match.depth, handshake, refusal, self._lifespans
+        )
         return Upgrade(handshake, session.run)
 
     def conclude(
@@ -285,16 +352,15 @@ class Exchange:
         request = self._request
         if request is None:
             return self.unsendable(error or RuntimeError("there was no request"))
-        if isinstance(result, Answer):  # a mounted application's goes out as it is
-            request.end()
-            return result
+        request.end()
         response: Optional[Response] = None
         if error is None and not request.started:
             try:
+                if isinstance(result, (Answer, PathAnswer)):
+                    return _open(result)  # A mounted application's goes out as it is.
                 response = request.sent or as_response(result)
             except Exception as unsendable:
                 error = unsendable
-        request.end()
         # Whatever a handler raises costs its own client the answer, and nobody else anything.
         if error is not None:
             return self._broken(request, channel, error)
@@ -321,6 +387,9 @@ class Exchange:
                 response = route.target.respond(request, match.rest)
                 if response is not None:
                     return response
+            elif isinstance(route.target, ASGIMount):
+                inlet = self._inlet or Inlet(False)
+                return route.target.respond(request, match.depth, inlet, self._lifespans)
             elif route.kind is Kind.MOUNT:
                 return route.target.respond(request, match.depth)
             elif route.parameters:
@@ -363,10 +432,13 @@ class Exchange:
         body, self._body = self._body, None
         if body is not None:
             body.close()
+        inlet, self._inlet = self._inlet, None
+        if inlet is not None:
+            inlet.close()
 
     def finish(self, status: int, sent: int, seconds: float) -> None:
         """Log the exchange and let go of the body."""
-        if self._body is not None:
+        if self._body is not None or self._inlet is not None:
             self.drop()
         if access_logger.isEnabledFor(logging.INFO):
             log_access(self._info, self._head, status, sent, seconds)

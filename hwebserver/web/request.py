@@ -356,6 +356,11 @@ class Request:
 
     # --- for the package ---
 
+    @property
+    def head(self) -> RequestHead:
+        """The head of the request."""
+        return self._head
+
     def check_size(self, most: int, what: str) -> None:
         """Refuse to read a body into memory that is too large for it.
 
@@ -368,11 +373,6 @@ class Request:
         """
         if self._body is not None and self._body.size > most:
             raise HTTPError(413, f"A body that is {what} is at most {most} bytes.")
-
-    @property
-    def head(self) -> RequestHead:
-        """The head of the request."""
-        return self._head
 
     @property
     def site(self) -> Site:

@@ -12,7 +12,7 @@ A tree is changed under a lock and read without one: whatever a reader may see i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Optional, Union
 
@@ -238,6 +238,17 @@ class Router:
                 node.opens = routes
             self.version += 1
 
+    def __iter__(self) -> Iterator[Route]:
+        """Yield all registrations."""
+        nodes = [self._root]
+        while nodes:
+            node = nodes.pop()
+            yield from node.ends
+            yield from node.opens
+            with self._lock:  # A dictionary must not grow while it is read.
+                nodes += node.literals.values()
+            nodes += [one for one in (node.number, node.text) if one is not None]
+
     def find(self, path: str, ports: frozenset[str]) -> list[Match]:
         """Return the registrations that match a path, the one that wins first.
 
@@ -264,11 +275,12 @@ class Router:
             if not ports.isdisjoint(route.ports)
         ]
         if len(matches) > 1:
-            matches.sort(key=_precedence)
+            matches.sort(key=precedence)
         return matches
 
 
-def _precedence(match: Match) -> tuple[int, int, int, bool]:
+def precedence(match: Match) -> tuple[int, int, int, bool]:
+    """Return what sorts matches of one path, the one that wins first."""
     route = match.route
     return -match.depth, route.kind, -route.literals, route.methods is None
 

@@ -126,7 +126,13 @@ class WSGIApp:
 
     def _receive_body(self, environ: Environ, head: RequestHead, exchange: Exchange) -> None:
         pieces = body_pieces(environ["wsgi.input"], head.content_length, self._limits.body)
-        if exchange.refusal is None:
+        queue = exchange.queue
+        if queue is not None and exchange.refusal is None:
+            # A mounted ASGI application: nobody could read its answer meanwhile.
+            for piece in pieces:
+                queue.put(piece, False)
+            queue.put(b"", True)
+        elif exchange.refusal is None:
             sink = exchange.sink
             for piece in pieces:
                 sink.write(piece)
