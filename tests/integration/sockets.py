@@ -29,6 +29,8 @@ PAGE = """<!DOCTYPE html><link rel="icon" href="data:,"><title>Sockets</title>
   echo.onclose = event => show("end", `${event.code} ${event.wasClean}`);
   const news = new WebSocket(`ws://${location.host}/news`);
   news.onmessage = event => show("news", event.data);
+  // Else a browser may keep the page as it is, to come back to it, and its socket open.
+  addEventListener("pagehide", () => news.close());
 </script>
 """
 
