@@ -190,6 +190,8 @@ class _Reply:
         self._left = False
         self._status = self._sent = 0
         self._framing: Optional[Framing] = None  # of a response that is sent by hand
+        self._handed = 0  # bytes of its body that were handed over
+        self._sending: Optional[asyncio.Task[None]] = None  # the last that a coroutine sends
         self._aborted = False
 
     async def run(self) -> None:
@@ -251,7 +253,7 @@ class _Reply:
         if isinstance(answer, Upgrade):
             message = "A WebSocket needs a server that upgrades connections."
             return exchange.failed(HTTPError(501, message))
-        if answer is None and self._status:
+        if answer is None:
             await self._end_by_hand()
         found: Optional[Answer] = answer
         return found
@@ -548,11 +550,10 @@ class _Reply:
         framing = self._framing
         if framing is None:
             raise ValueError("the head of the response has not been sent")
-        if framing.length is not None and self._sent + len(data) > framing.length:
+        if framing.length is not None and self._handed + len(data) > framing.length:
             raise ValueError(f"the body is longer than its Content-Length, {framing.length}")
-        if not framing.has_body:
-            self._sent += len(data)
-        elif data:
+        self._handed += len(data)
+        if data and framing.has_body:
             self._wait_for(self._send(data, True))
 
     def abort(self) -> None:
@@ -562,6 +563,9 @@ class _Reply:
     def _wait_for(self, coroutine: Coroutine[Any, Any, None]) -> None:
         import asyncio
 
+        if asyncio._get_running_loop() is self._loop:
+            self._sending = self._loop.create_task(_behind(self._sending, coroutine))
+            return
         try:
             asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
         except (_Left, OSError) as error:
@@ -571,13 +575,30 @@ class _Reply:
     async def _end_by_hand(self) -> None:
         """End a body; what is raised here has the server cut the response."""
         framing = self._framing
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            try:
+                await sending
+            except OSError as error:
+                raise _Left from error
         if framing is None or self._left:
             return
         if self._aborted:
             raise RuntimeError("a response was left unfinished")
-        if framing.has_body and framing.length not in (None, self._sent):
-            raise RuntimeError(f"a handler sent {self._sent} bytes of a body of {framing.length}")
+        if framing.has_body and framing.length not in (None, self._handed):
+            raise RuntimeError(f"a handler sent {self._handed} bytes of a body of {framing.length}")
         await self._send(b"", False)
+
+
+async def _behind(before: Optional[Awaitable[None]], coroutine: Coroutine[Any, Any, None]) -> None:
+    """Send what a coroutine sends by hand behind what it sent before: it cannot wait for either."""
+    try:
+        if before is not None:
+            await before
+    except BaseException:
+        coroutine.close()
+        raise
+    await coroutine
 
 
 async def _measured(pieces: AsyncIterator[bytes], length: Optional[int]) -> Any:
