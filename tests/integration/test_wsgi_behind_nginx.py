@@ -25,6 +25,8 @@ HERE = Path(__file__).parent
 
 BLOB = bytes(range(256)) * 20000
 
+# What HTTP nginx speaks with a program is 1.0 by default in older ones, 1.1 in newer ones.
+#
 # Where root runs the tests, the worker is to write to folders that are root's, too; nobody else can
 # choose the user, and nginx warns of it and goes on.
 CONFIGURATION = """
@@ -45,13 +47,16 @@ http {{
     upstream processes {{ server {first}; server {second}; }}
     server {{
         listen 127.0.0.1:{port};
-        proxy_http_version 1.1;
-        location / {{
-            proxy_set_header Host $http_host;
-            proxy_set_header Connection "";
-            proxy_pass http://processes;
+        proxy_set_header Host $http_host;
+        proxy_http_version 1.0;
+        location / {{ proxy_pass http://processes; }}
+        location /new/ {{
+            proxy_http_version 1.1;
+            proxy_pass http://processes/;
         }}
+        location /live-old/ {{ proxy_pass http://{live}/live/; }}
         location /live/ {{
+            proxy_http_version 1.1;
             proxy_set_header Host $http_host;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection $upgrade_or_not;
@@ -98,11 +103,14 @@ class Site(NamedTuple):
     processes: tuple[Program, Program]
     live: Program
 
-    def ask(self, method, path, body=None, headers=None):
-        """Make one request; return the connection, and the response, not yet read."""
+    @contextlib.contextmanager
+    def ask(self, path, headers=None):
+        """Make one request; yield the response, not yet read."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        connection.request(method, path, body, headers or {})
-        return connection, connection.getresponse()
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers=headers or {})
+            with connection.getresponse() as response:
+                yield response
 
     def program_of(self, process):
         """Return the program to which a process belongs, by its number."""
@@ -111,8 +119,7 @@ class Site(NamedTuple):
 
     def get(self, path):
         """Return what JSON is answered."""
-        connection, response = self.ask("GET", path)
-        with contextlib.closing(connection):
+        with self.ask(path) as response:
             assert response.status == 200
             return json.load(response)
 
@@ -134,21 +141,23 @@ def site(tmp_path_factory):
     assert [one for one in folder.rglob("*") if one.is_file() and one.suffix != ".conf"] == []
 
 
-def test_requests_reach_both_processes(site):
-    answers = [site.get("/process") for _ in range(8)]
+@pytest.mark.parametrize("prefix", ["", "/new"])
+def test_requests_reach_both_processes(site, prefix):
+    answers = [site.get(f"{prefix}/process") for _ in range(8)]
     assert len({answer["process"] for answer in answers}) == 2
     assert {answer["host"] for answer in answers} == {f"127.0.0.1:{site.port}"}
 
 
+@pytest.mark.parametrize("prefix", ["", "/new"])
 @pytest.mark.parametrize("chunked", [False, True])
-def test_an_upload_passes(site, chunked):
+def test_an_upload_passes(site, prefix, chunked):
     session = find_module("requests").Session()
     session.trust_env = False
     request = (
         find_module("requests")
         .Request(
             "POST",
-            f"http://127.0.0.1:{site.port}/form",
+            f"http://127.0.0.1:{site.port}{prefix}/form",
             files={"file": ("näme.bin", BLOB)},
             data={"note": "ä & b"},
         )
@@ -168,11 +177,10 @@ def test_an_upload_passes(site, chunked):
     }
 
 
-@pytest.mark.parametrize("path", ["/events", "/live/events"])
+@pytest.mark.parametrize("path", ["/events", "/new/events", "/live-old/events", "/live/events"])
 def test_an_event_stream_passes_event_by_event(site, path):
-    """The first event comes although the stream goes on; nginx collects what it may."""
-    connection, response = site.ask("GET", path)
-    with contextlib.closing(connection), response:
+    """The first event comes although the stream goes on; with 1.0, nginx collects what it may."""
+    with site.ask(path) as response:
         assert response.headers["Content-Type"].startswith("text/event-stream")
         assert response.readline() == b"id: 1\n"
         process = response.readline().removeprefix(b"data: from ").strip().decode()
@@ -208,6 +216,5 @@ def test_an_upgrade_is_no_way_into_what_cannot_be_upgraded(site):
     fields = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
               "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
     for path in ["/live/none", "/none"]:
-        connection, response = site.ask("GET", path, headers=fields)
-        with contextlib.closing(connection):
+        with site.ask(path, fields) as response:
             assert response.status == 404
