@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -34,7 +35,7 @@ _BLOCKED = 1.0
 _JOIN_TURN = 0.005
 
 
-class Loop:
+class Loop(ABC):
     """A loop that coroutines run on: one of ours, or one that the host runs anyway.
 
     ``_lock`` guards that nothing is submitted behind the stop.
@@ -55,31 +56,31 @@ class Loop:
         self._watchdog = Watchdog(self.call)
 
     @property
+    @abstractmethod
     def alive(self) -> bool:
         """Whether coroutines of ours run, but for one that blocks the loop behind the farewell."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def is_current(self) -> bool:
         """Whether the calling thread runs the loop."""
-        raise NotImplementedError
 
     @property
     def _outlasts(self) -> bool:
         """Whether the farewell takes longer than it may."""
         return self._stopped and time.monotonic() >= self._farewell_end + _BLOCKED
 
+    @abstractmethod
     def _started(self) -> asyncio.AbstractEventLoop:
         """Return the loop, started if it was not; the lock is held.
 
         Raises:
             RuntimeError: it cannot be started.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         """Have what runs on a loop end; the lock is held."""
-        raise NotImplementedError
 
     def start(self) -> asyncio.AbstractEventLoop:
         """Return the loop, started if it was not; any thread may ask.
@@ -156,9 +157,9 @@ class Loop:
             if self._loop is not None:
                 self._leave(self._loop)
 
+    @abstractmethod
     def join(self) -> None:
         """Wait until what runs has ended, but for what blocks the loop."""
-        raise NotImplementedError
 
     async def _end_tasks(self, tasks: set[asyncio.Task[Any]]) -> None:
         """Cancel tasks, and wait for them as long as they may take; last those that are lasting."""
