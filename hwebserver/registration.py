@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional, TypeVar, Union
 
@@ -26,7 +27,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Class = TypeVar("Class", bound="type[WebSocket]")
 
 
-class Registrations:
+class Registrations(ABC):
     """All that was registered with one server."""
 
     def __init__(self) -> None:
@@ -325,9 +326,9 @@ class Registrations:
         routes.sort(key=lambda route: route.path)
         return [one.target.application for one in routes if not keys.isdisjoint(one.ports)]
 
+    @abstractmethod
     def requestShutdown(self) -> None:
         """Have the server stop; see ``Server``."""
-        raise NotImplementedError
 
     def _application(self, values: Mapping[str, Any], lifespans: Lifespans) -> Application:
         """Return what answers requests, by the settings of the main port."""
