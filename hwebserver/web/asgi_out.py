@@ -13,16 +13,13 @@ functions run on threads of our own, at most ``MAX_NUM_THREADS``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from ..errors import OperationFailed
 from .asgi_inside import Inside, Receive, Send
 from .asgi_reply import Reply
 from .asgi_session import serve_socket
 from .lifespan import Event
-
-if TYPE_CHECKING:
-    pass
 
 
 class ASGIApp:

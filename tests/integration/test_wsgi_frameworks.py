@@ -10,7 +10,8 @@ import textwrap
 import pytest
 import same_answers
 from integration.components import find_module
-from integration.program import ROOT, program
+from integration.program import ROOT
+from integration.wsgi_servers import gunicorn
 from same_answers import FURTHER, REQUESTS
 from support import PATIENCE, running
 
@@ -227,17 +228,6 @@ def test_django_streams_and_sends_files(session, django_server, tmp_path):
 
 
 # --- the handlers of a server in gunicorn ---
-
-
-@contextlib.contextmanager
-def gunicorn(target, *options, cwd, **variables):
-    """Serve an application with gunicorn, with threads; yield the program."""
-    find_module("gunicorn")
-    arguments = ["-m", "gunicorn", target, "--bind", "127.0.0.1:0", "--worker-class", "gthread",
-                 "--threads", "4", *options]  # fmt: skip
-    with program(arguments, cwd, **variables) as started:
-        address = started.wait_for_line(r"Listening at: http://([\d.]+):(\d+)")
-        yield started, (address[1], int(address[2]))
 
 
 @pytest.fixture(scope="module")

@@ -346,7 +346,8 @@ def test_200_coroutines_wait_and_hold_no_worker(server):
         return "waited"
 
     server.urlHandler("/page")(lambda request: "page")
-    with running(server, max_num_threads=1), contextlib.ExitStack() as stack:
+    settings = {"BACKLOG": 256}
+    with running(server, max_num_threads=1, settings=settings), contextlib.ExitStack() as stack:
         socks = [stack.enter_context(connect(server)) for _ in range(200)]
         for sock in socks:
             sock.sendall(get("wait"))
