@@ -15,7 +15,8 @@ from .net.loop import LoopThread
 from .net.stream import Producers
 from .ports import limits_of
 from .web.application import Application
-from .web.asgi_out import ASGIApp, Inside, Workers
+from .web.asgi_inside import Inside, Workers
+from .web.asgi_out import ASGIApp
 from .web.lifespan import ASGIApplication, Lifespans
 from .web.log import Console
 from .web.wsgi_out import WSGIApp

@@ -219,6 +219,28 @@ class TestRequestBody:
         with running(server):
             assert fetch(server, "/", "POST", data).body == data
 
+    def test_a_body_goes_on_arriving_while_the_client_does_not_read_the_answer(self):
+        size = 20_000_000
+
+        async def both(scope, receive, send):
+            async def take():
+                more = True
+                while more:
+                    more = (await receive())["more_body"]
+
+            taking = asyncio.ensure_future(take())
+            await start(send)
+            for _ in range(size // 100_000):
+                await body(send, bytes(100_000), True)
+            await taking
+            await body(send)
+
+        server, _ = mounted(both)
+        head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size
+        with running(server), connect(server) as sock:
+            sock.sendall(head + bytes(size))  # and nothing is read before that is done
+            assert len(receive_response(sock).body) == size
+
     def test_an_application_that_does_not_read_stops_the_client(self):
         size = 20_000_000
         go_on = threading.Event()
