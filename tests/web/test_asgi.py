@@ -713,7 +713,8 @@ class TestDisconnect:
             await receive()
             for _ in range(100):
                 with pytest.raises(asyncio.TimeoutError):
-                    await asyncio.wait_for(receive(), 0)
+                    await asyncio.wait_for(receive(), 0.0001)
+            assert receive.__self__.gate._waiters == []
             task = asyncio.ensure_future(receive())
             await hello(scope, receive, send)
             assert await task == {"type": "http.disconnect"}

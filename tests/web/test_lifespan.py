@@ -150,6 +150,7 @@ def test_the_end_waits_for_what_runs_behind_a_response():
     with running(server):
         fetch(server)
         server.requestShutdown()
+        assert not server._pool.join(0.1)
         go_on.set()
     assert log[-2:] == ["done", "lifespan.shutdown"]
 
