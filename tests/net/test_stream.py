@@ -203,8 +203,10 @@ def test_fast_streams_leave_others_their_turn(quick, kind):
 def test_a_coroutine_that_never_waits_leaves_others_their_turn(server, monkeypatch):
     monkeypatch.setattr("hwebserver.net.stream.FEED_SIZE", 1 << 40)  # it never has to wait for room
 
+    done = threading.Event()
+
     async def greedy():
-        while True:
+        while not done.is_set():
             yield "x"
 
     server.urlHandler("/greedy")(lambda request: Response(greedy()))
@@ -213,7 +215,10 @@ def test_a_coroutine_that_never_waits_leaves_others_their_turn(server, monkeypat
         sock.sendall(REQUEST % b"greedy")
         drained = threading.Thread(target=drain, args=(sock,))
         drained.start()
-        assert fetch(server, "/short").text == "ab"
+        try:
+            assert fetch(server, "/short").text == "ab"
+        finally:
+            done.set()
         server.requestShutdown()
         drained.join(PATIENCE)
         assert not drained.is_alive()
