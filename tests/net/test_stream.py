@@ -201,7 +201,7 @@ def test_fast_streams_leave_others_their_turn(quick, kind):
 
 @pytest.mark.usefixtures("soon")
 def test_a_coroutine_that_never_waits_leaves_others_their_turn(server, monkeypatch):
-    monkeypatch.setattr("hwebserver.net.stream.FEED_SIZE", 1 << 40)  # it never has to wait for room
+    monkeypatch.setattr("hwebserver.net.stream.FEED_SIZE", 1 << 18)  # far more than a turn makes
 
     done = threading.Event()
 
