@@ -54,6 +54,7 @@ class Outbox:
     def put_file(self, file: FileBody) -> None:
         """Append a file, one at a time; ``clear`` closes it, sent or not."""
         self._file = file
+        self._transport.cork(True)
         for piece in file.pieces:
             if not isinstance(piece, Span):
                 self.put(piece)
@@ -95,4 +96,5 @@ class Outbox:
         self._queue.clear()
         file, self._file = self._file, None
         if file is not None:
+            self._transport.cork(False)
             file.close()

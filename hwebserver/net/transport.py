@@ -21,6 +21,9 @@ _FILE_TURN = 1 << 21
 #: Tells Linux that more follows, so that a head and the file behind it share a packet.
 _MORE = getattr(socket, "MSG_MORE", 0)
 
+#: The option that holds packets back until they are full.
+_CORK: Optional[int] = getattr(socket, "TCP_CORK", None)
+
 #: Errors of a connection that the other side has ended; there is nothing left to do with it.
 GONE = (ConnectionError, TimeoutError)
 
@@ -68,6 +71,20 @@ class Transport:
             return self._socket.send(data, _MORE) if more else self._socket.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
+
+    def cork(self, on: bool) -> None:
+        """Have the system wait for full packets, or send what it holds back; Linux alone can.
+
+        A file that goes page by page would otherwise make more and smaller packets.
+
+        Args:
+            on: Whether more follows at once.
+        """
+        if _CORK is not None:
+            try:
+                self._socket.setsockopt(socket.IPPROTO_TCP, _CORK, int(on))
+            except OSError:
+                pass  # It is closed, or no TCP connection.
 
     def send_file(self, descriptor: int, offset: int, size: int) -> int:
         """Hand bytes of a file to the system and return how many it took.

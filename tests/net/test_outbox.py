@@ -25,11 +25,16 @@ class Taking:
         self.calls = calls
         self.taken = b""
         self.more = []
+        self.corked = False
         self._count = 0
 
     def send(self, data, more=False):
         self.more.append(more)
         return self._take(bytes(data))
+
+    def cork(self, on):
+        assert on is not self.corked  # on behind off, off behind on
+        self.corked = on
 
     def send_file(self, descriptor, offset, size):
         data = os.pread(descriptor, size, offset)
