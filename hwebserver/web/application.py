@@ -58,6 +58,7 @@ class Plan(NamedTuple):
         refusal: What to say at once; then there are no matches.
         pace: That of the registration that wins.
         handshake: What an upgrade to a WebSocket asks for.
+        reader: What reads the body, if there is one.
     """
 
     version: int
@@ -65,6 +66,7 @@ class Plan(NamedTuple):
     refusal: Optional[Response] = None
     pace: Pace = _NO_PACE
     handshake: Optional[Handshake] = None
+    reader: Any = None
 
 
 class Application:
@@ -101,13 +103,14 @@ class Application:
         """Begin with a request; see ``exchange.Application``."""
         plan = head.memo
         if plan is None or plan.version != self._version:
-            plan = head.memo = self._plan(head, info)
+            plan = self._plan(head, info)
+            plan = head.memo = plan._replace(reader=_body_reader(plan))
         # A body of no bytes is one too: a form that is not even ended.
         sent = head.has_body or "content-length" in head.fields.combined
         body: Optional[Body] = None
         inlet: Optional[Inlet] = None
         if plan.refusal is None and plan.handshake is None:
-            target = _body_reader(plan)
+            target = plan.reader
             if isinstance(target, ASGIMount):
                 inlet = Inlet(head.has_body)
             elif sent:
