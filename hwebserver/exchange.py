@@ -40,12 +40,24 @@ class Port(NamedTuple):
 
 
 class ConnectionInfo(NamedTuple):
-    """What an application may know of a connection."""
+    """What an application may know of a connection.
+
+    Attributes:
+        peer: The address and the port of the client.
+        local: The address and the port that it connected to.
+        port: The port.
+        descriptor: The descriptor of the connection, -1 where it is another server's.
+        secure: Whether the client's own connection is encrypted: this one, or that to a proxy
+            which is believed.
+        host: The host that the client asked for, as such a proxy says; None: none says so.
+    """
 
     peer: tuple[str, int]
     local: tuple[str, int]
     port: Port
     descriptor: int
+    secure: bool = False
+    host: Optional[str] = None
 
 
 class Span(NamedTuple):

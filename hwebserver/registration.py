@@ -331,7 +331,7 @@ class Registrations(ABC):
         """Have the server stop; see ``Server``."""
 
     def _application(self, values: Mapping[str, Any], lifespans: Lifespans) -> Application:
-        """Return what answers requests, by the settings of the main port."""
+        """Return what answers requests, by the settings of a port."""
         site = Site(
             values["DEBUG"],
             self.requestShutdown,

@@ -337,7 +337,6 @@ class Server(Registrations):
         loop = self._make_loop(name)
         lifespans = self._lifespans = Lifespans(loop.lasting, loop.spawn)
         loop.farewell = lifespans.stop
-        application = self._application(values, lifespans)
         sockets = Sockets(loop, _socket_settings(values))
         limit = _connection_limit(values["MAX_CONNECTIONS"])
         poller = Poller(limit, max(0.01, tick), sockets.__len__, loop.look)
@@ -346,7 +345,7 @@ class Server(Registrations):
         endpoints = [
             Endpoint(
                 one.port,
-                application,
+                self._application(one.values, lifespans),
                 one.limits,
                 one.timeouts,
                 writer,

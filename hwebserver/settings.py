@@ -40,6 +40,7 @@ class Option(NamedTuple):
         argument: The parameter of ``run`` that sets it; empty: none.
         flag: The option of the command line that sets it, without its dashes; empty: none.
         optional: Whether None is a value.
+        choices: The texts that it can be; empty: any.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Option(NamedTuple):
     flag: str = ""
     optional: bool = False
     most: Optional[float] = None
+    choices: tuple[str, ...] = ()
 
 
 _MB = 1 << 20
@@ -82,6 +84,70 @@ _TABLE = (
     Option("ACCESS_LOG", bool, None, "Write a line a request (unset: by VERBOSITY).",
            flag="access-log", optional=True),
     Option("SERVER_HEADER", str, "hwebserver", "The Server field of answers; empty: none."),
+    Option("ALLOWED_HOSTS", list, None,
+           "Hosts that requests may be for; unset: this machine's, as ADDRESS lets it be reached.",
+           optional=True),
+    Option("ACCESS_TOKEN", str, None,
+           "What clients must send as Authorization: Bearer; unset: nothing.", optional=True),
+    Option("TRUSTED_PROXIES", list, [],
+           "Addresses and networks whose X-Forwarded-* and Forwarded fields are believed; unix: "
+           "those that come by a Unix socket."),
+    Option("USE_X_FORWARDED_HOST", bool, False,
+           "Believe what trusted proxies say of the host that the client asked for."),
+    Option("PROXY_PROTOCOL", bool, False,
+           "Expect the PROXY protocol, version 1 or 2, before every connection."),
+    Option("UNIX_SOCKET_MODE", int, 0o600, "Permissions of a Unix socket that is made.", 0,
+           most=0o777),
+    Option("SSL_CERTIFICATE", str, None, "PEM file of a certificate and its chain; set: TLS.",
+           flag="certfile", optional=True),
+    Option("SSL_CERTIFICATE_KEY", str, None,
+           "PEM file of its key; unset: it is in the file of the certificate.",
+           flag="keyfile", optional=True),
+    Option("SSL_CERTIFICATE_KEY_PASSWORD", str, None, "What an encrypted key is opened with.",
+           optional=True),
+    Option("SSL_DH_PARAMS", str, None, "PEM file of Diffie-Hellman parameters.", optional=True),
+    Option("SSL_CLIENT_CA", str, None,
+           "PEM file of the authorities of client certificates; unset: none is asked for.",
+           optional=True),
+    Option("SSL_VERIFY_PEER", bool, True,
+           "With SSL_CLIENT_CA: require a client certificate (else it is optional)."),
+    Option("SSL_HANDSHAKE_TIMEOUT", float, 10.0, "Seconds for a TLS handshake.", 0.01),
+    Option("SSL_REDIRECT", bool, False,
+           "Send browsers from a plain port to https; other requests to it get 403."),
+    Option("SSL_REDIRECT_HOST", str, "", "Where to; empty: the host of the request."),
+    Option("SSL_REDIRECT_EXEMPT", list, [], "Hosts that SSL_REDIRECT does not concern."),
+    Option("SECURE_HSTS_SECONDS", int, 0,
+           "Seconds that browsers are to use https alone; 0: they are told nothing.", 0),
+    Option("SECURE_HSTS_INCLUDE_SUBDOMAINS", bool, False, "And for its subdomains."),
+    Option("SECURE_HSTS_PRELOAD", bool, False, "And let browsers know it beforehand."),
+    Option("CORS_ALLOWED_ORIGINS", list, None,
+           "Origins whose pages may call and read the answers.", optional=True),
+    Option("CORS_ORIGIN_WHITELIST", list, None, "The older name of CORS_ALLOWED_ORIGINS.",
+           optional=True),
+    Option("CORS_ALLOWED_ORIGIN_REGEXES", list, None,
+           "Regular expressions of such origins, matched whole.", optional=True),
+    Option("CORS_ALLOW_ALL_ORIGINS", bool, None,
+           "Let every origin call and read; with credentials none but the listed ones.",
+           optional=True),
+    Option("CORS_ALLOW_METHODS", list, ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"],
+           "Methods that they may use."),
+    Option("CORS_ALLOW_HEADERS", list,
+           ["accept", "authorization", "content-type", "user-agent", "x-csrftoken",
+            "x-requested-with"], "Fields that they may send."),
+    Option("CORS_EXPOSE_HEADERS", list, [], "Fields of answers that they may read."),
+    Option("CORS_ALLOW_CREDENTIALS", bool, False, "Let them send cookies and the like."),
+    Option("CORS_PREFLIGHT_MAX_AGE", int, 86400,
+           "Seconds that browsers keep the answer to a preflight; 0: it is not said.", 0),
+    Option("LOG_FILE", str, None, "File that what concerns the port is logged to as well.",
+           flag="log-file", optional=True),
+    Option("MIN_LOG_SEVERITY", int, 2, "Least webServerSeverity that goes to LOG_FILE.", 0,
+           most=4),
+    Option("LOG_FILE_MAX_SIZE", int, 0, "Bytes at which a log file is rotated; 0: never.", 0),
+    Option("LOG_FILE_COUNT", int, 5, "Rotated log files that are kept.", 1),
+    Option("ACCESS_LOG_FILE", str, None, "File for the lines of requests; unset: the console.",
+           optional=True),
+    Option("ACCESS_LOG_FORMAT", str, "common", "How they are written: common, combined or json.",
+           flag="access-log-format", choices=("common", "combined", "json")),
     Option("BACKLOG", int, 128, "Connections that the system keeps waiting to be accepted.", 1),
     Option("MAX_CONNECTIONS", int, 10_000, "Most connections that are open at once.", 1),
     Option("MAX_REQUEST_LINE_SIZE", int, 8192, "Bytes of a request line (else 414).", 16),
@@ -180,6 +246,8 @@ def check_value(option: Option, value: Any, source: str) -> Any:
     if option.kind is float and isinstance(value, int) and not isinstance(value, bool):
         return check_value(option, float(value), source)
     kind: Any = option.kind
+    if kind is list:
+        return _check_list(option, value, source)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise OperationFailed(
             f"{option.name} is {value!r} in {source}, but must be of type {option.kind.__name__}"
@@ -192,7 +260,20 @@ def check_value(option: Option, value: Any, source: str) -> Any:
         raise OperationFailed(
             f"{option.name} is {value!r} in {source}, but must be at most {option.most}"
         )
+    if option.choices and value not in option.choices:
+        raise OperationFailed(
+            f"{option.name} is {value!r} in {source}, but must be {' or '.join(option.choices)}"
+        )
     return value
+
+
+def _check_list(option: Option, value: Any, source: str) -> list[str]:
+    """Return texts as a list; a single text would be read letter by letter."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
+        raise OperationFailed(
+            f"{option.name} is {value!r} in {source}, but must be a list of texts"
+        )
+    return list(value)
 
 
 def restarted_port(name: str) -> int:
@@ -223,6 +304,8 @@ def _parse_text(option: Option, text: str, source: str) -> Any:
         return known.get(text.lower(), text)
     if option.kind is str:
         return text
+    if option.kind is list:
+        return [one.strip() for one in text.split(",") if one.strip()]
     if option.name == "VERBOSITY" and text.lower() in VERBOSITY_NAMES:
         return VERBOSITY_NAMES.index(text.lower())
     try:

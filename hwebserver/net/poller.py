@@ -344,6 +344,7 @@ class Poller:
             (str(local[0]), int(local[1])),
             endpoint.port,
             sock.fileno(),
+            endpoint.port.secure,
         )
         connection = Connection(transport, info, endpoint, now)
         full = self.connection_count >= self._max_connections and not self._close_longest_idle()

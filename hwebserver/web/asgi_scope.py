@@ -37,7 +37,8 @@ def connection_info(scope: Event) -> ConnectionInfo:
     keys = frozenset((MAIN_PORT, EVERY_PORT, str(number)))
     client = scope.get("client") or ("", 0)
     peer = str(client[0]), int(client[1] or 0)
-    return ConnectionInfo(peer, (name, number), Port(MAIN_PORT, number, keys, secure, name), -1)
+    port = Port(MAIN_PORT, number, keys, secure, name)
+    return ConnectionInfo(peer, (name, number), port, -1, secure)
 
 
 def read_head(scope: Event, limits: Limits) -> RequestHead:

@@ -213,7 +213,8 @@ def connection_info(environ: Mapping[str, Any]) -> ConnectionInfo:
     name = str(environ.get("SERVER_NAME", "")).strip("[]")
     keys = frozenset((MAIN_PORT, EVERY_PORT, str(number)))
     peer = str(environ.get("REMOTE_ADDR", "")), _number(environ.get("REMOTE_PORT"))
-    return ConnectionInfo(peer, (name, number), Port(MAIN_PORT, number, keys, secure, name), -1)
+    port = Port(MAIN_PORT, number, keys, secure, name)
+    return ConnectionInfo(peer, (name, number), port, -1, secure)
 
 
 def _number(text: Any) -> int:

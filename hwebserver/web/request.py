@@ -143,7 +143,7 @@ class Request:
 
     def isSecure(self) -> bool:
         """Return whether the connection is encrypted."""
-        return self._info.port.secure
+        return self._info.secure
 
     def scheme(self) -> str:
         """Return ``https`` or ``http``."""
@@ -151,8 +151,9 @@ class Request:
 
     def host(self) -> str:
         """Return the host that the client asked for, with the port if it named one."""
-        if self._head.authority is not None:
-            return self._head.authority
+        named = self._info.host or self._head.authority
+        if named is not None:
+            return named
         address, number = self._info.local
         return f"[{address}]:{number}" if ":" in address else f"{address}:{number}"
 
