@@ -385,25 +385,35 @@ class Connection:
         if channel is None:
             patience = self._endpoint.timeouts.send
             channel = self._channel = HandChannel(self.transport, self._write_head, patience)
-        answer: Union[Answer, Deferred, Upgrade, None]
-        awaited, self._awaited = self._awaited, None
-        if awaited is None:
-            answer = exchange.respond(channel)
-        elif self._left and awaited.cancelled:
+        if self._awaited is not None:
+            return self._work_on_result(self._awaited, channel, exchange)
+        return self._answer(exchange.respond(channel), channel, exchange)
+
+    def _work_on_result(self, awaited: Awaited, channel: HandChannel, exchange: Exchange) -> Wants:
+        """Answer with what a coroutine returned or raised."""
+        self._awaited = None
+        if self._left and awaited.cancelled:
             return CLOSE
-        else:
-            answer = exchange.conclude(channel, awaited.result, awaited.error)
-        if self._left and isinstance(answer, Answer):
+        answer = exchange.conclude(channel, awaited.result, awaited.error)
+        if self._left and answer is not None:
             self._drop(answer)
             return CLOSE
+        return self._answer(answer, channel, exchange)
+
+    def _answer(
+        self,
+        answer: Union[Answer, Deferred, Upgrade, None],
+        channel: HandChannel,
+        exchange: Exchange,
+    ) -> Wants:
+        if isinstance(answer, Answer):
+            if self._intake is not None and not self._comes_cheaply(self._intake):
+                self._close = True
+            return self._send(answer, exchange)
         if isinstance(answer, Deferred):
             return self._defer(answer, exchange)
         if isinstance(answer, Upgrade):
             return self._upgrade(answer, exchange)
-        if answer is not None:
-            if self._intake is not None and not self._comes_cheaply(self._intake):
-                self._close = True
-            return self._send(answer, exchange)
         rest = channel.end()
         self._sent = channel.sent
         return CLOSE if rest is None else self._send_bytes(rest)

@@ -22,7 +22,7 @@ from ..protocol.multipart import boundary_of
 from .asgi import ASGIMount, ASGISession
 from .asgicall import Inlet, PathAnswer
 from .content import open_file
-from .handlers import as_response
+from .handlers import Handler, as_response
 from .lifespan import Lifespans
 from .log import access_logger, log_access
 from .pages import error_json, error_page, errorResponse, prefers_json, server_error
@@ -46,6 +46,12 @@ _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 #: A version that no router has: what was found out holds for one request.
 _NEVER = -1
 
+#: Types of what mounted applications answer.
+_OUTSIDE = (Answer, PathAnswer)
+
+#: Types of what handlers return most, none of which is awaited.
+_FREQUENT = frozenset((str, bytes, dict, list, type(None), Response))
+
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
@@ -59,6 +65,8 @@ class Plan(NamedTuple):
         pace: That of the registration that wins.
         handshake: What an upgrade to a WebSocket asks for.
         reader: What reads the body, if there is one.
+        bare: Whether a request has no body, nor anything else that its answer needs.
+        handler: The function that answers, where nothing but a call of it is to be done.
     """
 
     version: int
@@ -67,6 +75,8 @@ class Plan(NamedTuple):
     pace: Pace = _NO_PACE
     handshake: Optional[Handshake] = None
     reader: Any = None
+    bare: bool = False
+    handler: Optional[Handler] = None
 
 
 class Application:
@@ -90,9 +100,9 @@ class Application:
     ) -> None:
         self._router = router
         self._sockets = sockets
-        self._opened = opened
-        self._lifespans = lifespans
         self.site = site
+        self.opened = opened
+        self.lifespans = lifespans
 
     @property
     def _version(self) -> int:
@@ -102,30 +112,22 @@ class Application:
     def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
         """Begin with a request; see ``exchange.Application``."""
         plan = head.memo
-        if plan is None or plan.version != self._version:
-            plan = self._plan(head, info)
-            plan = head.memo = plan._replace(reader=_body_reader(plan))
+        if plan is None or plan.version != self._router.version + self._sockets.version:
+            plan = head.memo = self._complete(self._plan(head, info), head)
+        if plan.bare:
+            return Exchange(self, head, info, plan)
+        if isinstance(plan.reader, ASGIMount):
+            return Exchange(self, head, info, plan, None, Inlet(head.has_body))
+        return Exchange(self, head, info, plan, self._body(head, plan.reader))
+
+    def _complete(self, plan: Plan, head: RequestHead) -> Plan:
+        """Add to a plan what need not be found out for each of its requests."""
+        reader = _body_reader(plan)
         # A body of no bytes is one too: a form that is not even ended.
         sent = head.has_body or "content-length" in head.fields.combined
-        body: Optional[Body] = None
-        inlet: Optional[Inlet] = None
-        if plan.refusal is None and plan.handshake is None:
-            target = plan.reader
-            if isinstance(target, ASGIMount):
-                inlet = Inlet(head.has_body)
-            elif sent:
-                body = self._body(head, target)
-        return self._exchange(head, info, plan, body, inlet)
-
-    def _exchange(
-        self,
-        head: Optional[RequestHead],
-        info: ConnectionInfo,
-        plan: Plan,
-        body: Optional[Body] = None,
-        inlet: Optional[Inlet] = None,
-    ) -> Exchange:
-        return Exchange(self.site, head, info, plan, body, self._opened, self._lifespans, inlet)
+        decided = plan.refusal is not None or plan.handshake is not None
+        bare = decided or not (sent or isinstance(reader, ASGIMount))
+        return plan._replace(reader=reader, bare=bare, handler=_plain_handler(plan))
 
     def _body(self, head: RequestHead, target: Any) -> Body:
         """Return where the body of a request goes.
@@ -147,7 +149,7 @@ class Application:
         """Answer what cannot be understood; see ``exchange.Application``."""
         _log_refusal(error, info)
         response = _error_response(head, error.status, error.message)
-        return self._exchange(head, info, Plan(0, [], response))
+        return Exchange(self, head, info, Plan(0, [], response))
 
     def _plan(self, head: RequestHead, info: ConnectionInfo) -> Plan:
         version = self._version
@@ -199,6 +201,14 @@ def _body_reader(plan: Plan) -> Any:
     """Return the target that reads the body: that of the first match, but files read none."""
     routes = (match.route for match in plan.matches)
     return next((route.target for route in routes if route.kind is not Kind.FILES), None)
+
+
+def _plain_handler(plan: Plan) -> Optional[Handler]:
+    """Return the function that answers, if it is one that is given nothing but the request."""
+    if plan.handshake is not None or not plan.matches:
+        return None
+    route = plan.matches[0].route
+    return None if route.kind in (Kind.FILES, Kind.MOUNT) or route.parameters else route.target
 
 
 def _upgrade_error(head: RequestHead, error: HTTPError) -> Response:
@@ -260,38 +270,23 @@ async def _outcome(result: Awaitable[Any]) -> Any:
 class Exchange:
     """One request and its answer; see ``exchange.Exchange``."""
 
-    __slots__ = (
-        "_body",
-        "_head",
-        "_info",
-        "_inlet",
-        "_lifespans",
-        "_opened",
-        "_plan",
-        "_request",
-        "_site",
-        "pace",
-    )
+    __slots__ = ("_application", "_body", "_head", "_info", "_inlet", "_plan", "_request", "pace")
 
     def __init__(
         self,
-        site: Site,
+        application: Application,
         head: Optional[RequestHead],
         info: ConnectionInfo,
         plan: Plan,
-        body: Optional[Body],
-        opened: OpenSockets,
-        lifespans: Lifespans,
+        body: Optional[Body] = None,
         inlet: Optional[Inlet] = None,
     ) -> None:
-        self._site = site
-        self._opened = opened
-        self._lifespans = lifespans
-        self._inlet = inlet
+        self._application = application
         self._head = head
         self._info = info
         self._plan = plan
         self._body = body
+        self._inlet = inlet
         self._request: Optional[Request] = None
         self.pace = plan.pace
 
@@ -305,7 +300,7 @@ class Exchange:
     def sink(self) -> Body:
         """Where the body goes."""
         if self._body is None:
-            self._body = BodyBuffer(self._site.in_memory)
+            self._body = BodyBuffer(self._application.site.in_memory)
         return self._body
 
     @property
@@ -324,14 +319,15 @@ class Exchange:
             except HTTPError as error:
                 _log_refusal(error, self._info)
                 return _error_response(self._head, error.status, error.message).answer()
-        request = self._request = Request(self._head, self._info, self._site, self._body, channel)
-        if self._plan.handshake is not None:
-            return self._upgrade(request, self._plan.handshake, self._plan.matches[0])
+        site, plan = self._application.site, self._plan
+        request = self._request = Request(self._head, self._info, site, self._body, channel)
+        if plan.handshake is not None:
+            return self._upgrade(request, plan.handshake, plan.matches[0])
         try:
-            result = self._run(request)
+            result = self._run(request) if plan.handler is None else plan.handler(request)
         except BaseException as error:
             return self.conclude(channel, None, error)
-        if hasattr(result, "__await__"):
+        if type(result) not in _FREQUENT and hasattr(result, "__await__"):
             return Deferred(_coroutine(result))
         return self.conclude(channel, result, None)
 
@@ -342,9 +338,12 @@ class Exchange:
         refusal = errorResponse(request, "The upgrade is refused.", 403).answer()
         target = match.route.target
         if not isinstance(target, ASGIMount):
-            return Upgrade(handshake, SocketSession(target, request, refusal, self._opened).run)
+            return Upgrade(
+                handshake, SocketSession(target, request, refusal, self._application.opened).run
+            )
+        lifespans = self._application.lifespans
         session = ASGISession(
-            target.application, request, match.depth, handshake, refusal, self._lifespans
+            target.application, request, match.depth, handshake, refusal, lifespans
         )
         return Upgrade(handshake, session.run)
 
@@ -359,7 +358,7 @@ class Exchange:
         response: Optional[Response] = None
         if error is None and not request.started:
             try:
-                if isinstance(result, (Answer, PathAnswer)):
+                if isinstance(result, _OUTSIDE):
                     return _open(result)  # A mounted application's goes out as it is.
                 response = request.sent or as_response(result)
             except Exception as unsendable:
@@ -370,7 +369,7 @@ class Exchange:
         if response is None:
             return None
         try:
-            return response.answer(self._head, self._site.compress_from)
+            return response.answer(self._head, self._application.site.compress_from)
         except (OSError, ValueError, UnsendableError) as unreadable:
             return self._unreadable(request, unreadable)
 
@@ -392,15 +391,14 @@ class Exchange:
                     return response
             elif isinstance(route.target, ASGIMount):
                 inlet = self._inlet or Inlet(False)
-                return route.target.respond(request, match.depth, inlet, self._lifespans)
+                lifespans = self._application.lifespans
+                return route.target.respond(request, match.depth, inlet, lifespans)
             elif route.kind is Kind.MOUNT:
                 return route.target.respond(request, match.depth)
-            elif route.parameters:
+            else:
                 values = route.values(match.segments)
                 request.bind(values)
                 return route.target(request, **values)
-            else:
-                return route.target(request)
         return errorResponse(request, "Not found", 404)
 
     def failed(self, error: BaseException, late: bool = False) -> Answer:
