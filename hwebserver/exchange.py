@@ -271,6 +271,9 @@ class SocketChannel(Protocol):
     def refuse(self, answer: Answer) -> None:
         """Answer the upgrade with something else; a second call does nothing."""
 
+    async def serve(self, handle: Callable[[Union[str, bytes]], Coroutine[Any, Any, None]]) -> None:
+        """Have a coroutine take each message, one after the other, until there will be none."""
+
     async def receive(self) -> Union[str, bytes, None]:
         """Return the next message; None: there will be none, see ``close_code``."""
 

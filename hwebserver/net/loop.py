@@ -12,6 +12,7 @@ applications that want to be told of the end.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -22,6 +23,7 @@ from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     import asyncio
+    from contextvars import Context
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -131,8 +133,17 @@ class Loop(ABC):
             raise
         return task
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a coroutine; only the loop's own thread may ask."""
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, None], context: Optional[Context] = None
+    ) -> asyncio.Task[None]:
+        """Run a coroutine; only the loop's own thread may ask.
+
+        Args:
+            coroutine: The coroutine.
+            context: That of its task, from Python 3.11 on; None: a copy of the current one.
+        """
+        if sys.version_info >= (3, 11) and context is not None:
+            return self.running.create_task(coroutine, context=context)
         return self.running.create_task(coroutine)
 
     @property
@@ -325,9 +336,11 @@ class HostLoop(Loop):
         self._loop = self._host
         return self._host
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a coroutine; only the loop's own thread may ask."""
-        task = super().spawn(coroutine)
+    def spawn(
+        self, coroutine: Coroutine[Any, Any, None], context: Optional[Context] = None
+    ) -> asyncio.Task[None]:
+        """Run a coroutine; see ``Loop.spawn``."""
+        task = super().spawn(coroutine, context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
@@ -32,6 +32,7 @@ from ..protocol.websocket import (
     WebSocketProtocol,
 )
 from .clock import http_date
+from .eager import Begun, Failed, Stepper, task_context
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ _ABNORMAL = 1006
 _LATE = 1.0
 
 Message = Union[str, bytes]
+MessageHandler = Callable[[Message], Coroutine[Any, Any, None]]
 
 
 class SocketSettings(NamedTuple):
@@ -200,6 +202,47 @@ class WebSocketConnection:
         writer: Writes the head of an answer that refuses the upgrade.
     """
 
+    __slots__ = (
+        "_answer",
+        "_answer_reason",
+        "_began",
+        "_begun",
+        "_close_sent",
+        "_eager",
+        "_early",
+        "_exchange",
+        "_gone",
+        "_half_closing",
+        "_heard",
+        "_inbox",
+        "_inbox_size",
+        "_loop",
+        "_outgoing",
+        "_peer_done",
+        "_pong",
+        "_pong_end",
+        "_protocol",
+        "_queued",
+        "_reading",
+        "_rooms",
+        "_sent",
+        "_settings",
+        "_sockets",
+        "_status",
+        "_stepper",
+        "_taken",
+        "_task",
+        "_thread",
+        "_timer",
+        "_transport",
+        "_upgrade",
+        "_waiter",
+        "_writer",
+        "_writing",
+        "close_code",
+        "close_reason",
+    )
+
     def __init__(
         self,
         transport: Transport,
@@ -217,11 +260,16 @@ class WebSocketConnection:
         self._settings = sockets.settings
         self._writer = writer
         self._loop: Any = None
+        self._thread = 0
         self._task: Optional[asyncio.Task[None]] = None
         self._protocol: Optional[WebSocketProtocol] = None
         self._inbox: deque[Message] = deque()
         self._inbox_size = 0
+        self._stepper: Optional[Stepper] = None
+        self._eager: Optional[MessageHandler] = None  # takes messages while the session waits
+        self._begun: Union[Begun, Failed, None] = None  # what the session is to go on with
         self._waiter: Optional[asyncio.Future[None]] = None  # of a session that awaits a message
+        self._taken = _Sent(self)
         self._outgoing: deque[memoryview] = deque()
         self._queued = 0
         self._rooms: list[asyncio.Future[None]] = []  # of those that await room
@@ -255,7 +303,7 @@ class WebSocketConnection:
     @property
     def on_loop(self) -> bool:
         """Whether the calling thread is the loop's."""
-        return self._sockets.loop.is_current
+        return threading.get_ident() == self._thread
 
     async def on_worker(self, function: Callable[[], Any]) -> Any:
         """Have a worker call a function; see ``exchange.SocketChannel``."""
@@ -278,8 +326,12 @@ class WebSocketConnection:
         """Start the session, on the loop."""
         loop = self._sockets.loop
         self._loop = loop.running
+        self._thread = threading.get_ident()
         self._timer = self._loop.call_later(self._settings.open_timeout, self._open_too_slow)
-        self._task = loop.spawn(self._run())
+        context = task_context()
+        self._task = loop.spawn(self._run(), context)
+        if context is not None:
+            self._stepper = Stepper(self._loop, self._task, context)
         # Cancelled before its first step it would run to no end of its own.
         self._task.add_done_callback(self._leave)
 
@@ -381,6 +433,44 @@ class WebSocketConnection:
         self._write(head + body)
         self._half_close()
 
+    async def serve(self, handle: MessageHandler) -> None:
+        """Have a coroutine take each message, one after the other, until there will be none."""
+        while True:
+            while self._inbox:
+                await handle(self._pop())
+            if self._peer_done or self._gone:
+                return
+            await self._arrival(handle)
+
+    async def _arrival(self, handle: MessageHandler) -> None:
+        """Wait until something has come, and for what ``_hand_on`` has begun."""
+        self._eager = handle if self._stepper is not None else None
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        except BaseException as error:
+            if self._begun is None:
+                raise
+            self._begun.throw(error)  # It was meant for what the session does.
+        finally:
+            self._eager = None
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            await begun
+
+    def _hand_on(self) -> None:
+        """Have what takes messages take those that have come, or wake the session for that."""
+        handle, stepper = self._eager, self._stepper
+        if handle is None or stepper is None:
+            self._wake()
+            return
+        while self._inbox:
+            self._begun = stepper.begin(handle, self._pop())
+            if self._begun is not None:
+                self._eager = None
+                self._wake()
+                return
+
     async def receive(self) -> Optional[Message]:
         """Return the next message; None: there will be none."""
         while not self._inbox:
@@ -388,6 +478,9 @@ class WebSocketConnection:
                 return None
             self._waiter = self._loop.create_future()
             await self._waiter
+        return self._pop()
+
+    def _pop(self) -> Message:
         message = self._inbox.popleft()
         self._inbox_size -= len(message)
         if not self._reading and self._room_for_more(2):
@@ -416,7 +509,7 @@ class WebSocketConnection:
             self._write(protocol.send_text(data))
         else:
             self._write(protocol.send_binary(data))
-        return _Sent(self)
+        return self._taken
 
     def room(self) -> Optional[asyncio.Future[None]]:
         """Return what is done when the client has taken enough; None: it has."""
@@ -429,7 +522,7 @@ class WebSocketConnection:
 
     async def drain(self) -> None:
         """Wait until the client has taken enough of what was sent."""
-        await _Sent(self)
+        await self._taken
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; a second call does nothing.
@@ -503,7 +596,7 @@ class WebSocketConnection:
                 self._half_close()
             return
         if self._inbox:
-            self._wake()
+            self._hand_on()
         if not self._room_for_more(1):
             self._stop_reading()
 

@@ -69,7 +69,7 @@ RSV1 = 0x40
 #: The bit of the opcode that tells control frames from data frames (RFC 6455 5.2).
 CONTROL = 0x08
 _RESERVED_BITS = 0x70
-_MASKED = 0x80
+MASKED = 0x80
 
 #: RFC 6455 5.5: what a control frame can carry.
 MAX_CONTROL_PAYLOAD = 125
@@ -106,9 +106,9 @@ def read_header(data: bytes, position: int, first_bytes: frozenset[int]) -> Opti
     first, second = data[position], data[position + 1]
     if first not in first_bytes:
         raise WebSocketFailure(CloseCode.PROTOCOL_ERROR, _first_byte_fault(first))
-    if second < _MASKED:
+    if second < MASKED:
         raise WebSocketFailure(CloseCode.PROTOCOL_ERROR, "A frame of a client must be masked.")
-    length = second - _MASKED
+    length = second - MASKED
     if length <= MAX_CONTROL_PAYLOAD:
         return first, length, position + 6
     if first & CONTROL:
@@ -169,11 +169,14 @@ def encode_frame(opcode: int, payload: bytes, fin: bool = True, rsv1: bool = Fal
     return bytes((first, 127)) + length.to_bytes(8, "big") + payload
 
 
+_integer = int.from_bytes  # looking it up takes longer than it runs
+
+
 def _xor(data: bytes, mask: bytes) -> bytes:
     """Mask or unmask as one big integer."""
     size = len(data)
-    key = int.from_bytes((mask * (size // 4 + 1))[:size], "little")
-    return (int.from_bytes(data, "little") ^ key).to_bytes(size, "little")
+    key = _integer((mask * (size // 4 + 1))[:size], "little")
+    return (_integer(data, "little") ^ key).to_bytes(size, "little")
 
 
 _INTEGER_BYTES = 1024

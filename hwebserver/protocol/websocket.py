@@ -28,6 +28,7 @@ from .frames import (
     FIN,
     FIRST_BYTES,
     FIRST_BYTES_DEFLATE,
+    MASKED,
     MAX_CONTROL_PAYLOAD,
     RSV1,
     CloseCode,
@@ -104,9 +105,14 @@ class State(Enum):
 _new_utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
 #: The first bytes of a message that is one frame and not compressed.
-_WHOLE_TEXT = FIN | Opcode.TEXT
-_WHOLE_BINARY = FIN | Opcode.BINARY
+_WHOLE_TEXT = int(FIN | Opcode.TEXT)
+_WHOLE_BINARY = int(FIN | Opcode.BINARY)
 _OPCODE_BITS = 0x0F
+_TEXT = int(Opcode.TEXT)
+_BINARY = int(Opcode.BINARY)
+
+#: Bytes of the header of a short frame of a client: two, and the mask.
+_SHORT_HEADER = 6
 
 _NOT_UTF8 = "A text is not valid UTF-8."
 
@@ -140,10 +146,12 @@ class WebSocketProtocol:
         "_opcode",
         "_reading",
         "_room",
+        "_short",
     )
 
     def __init__(self, limits: WebSocketLimits, deflate: Optional[DeflateParams] = None) -> None:
         self._limits = limits
+        self._short = min(MAX_CONTROL_PAYLOAD, limits.message)
         self._deflater = None if deflate is None else Deflater(deflate)
         self._inflater = None if deflate is None else Inflater(deflate, limits.message)
         self._first_bytes = FIRST_BYTES if deflate is None else FIRST_BYTES_DEFLATE
@@ -208,6 +216,10 @@ class WebSocketProtocol:
         if self._left:
             position = self._take_payload(data, 0, events)
         while position < size:
+            end = self._take_short(data, position, size, events)
+            if end:
+                position = end
+                continue
             header = read_header(data, position, self._first_bytes)
             if header is None:
                 break
@@ -234,6 +246,27 @@ class WebSocketProtocol:
                 self._begin_data_frame(first, length, data[start - 4 : start])
                 position = self._take_payload(data, start, events)
         self._kept = data[position:]
+
+    def _take_short(self, data: bytes, position: int, size: int, events: list[Event]) -> int:
+        """Take a message that is one short frame and has come whole; return its end, 0: it is not.
+
+        It is what most messages are, so that way is written out: what may be wrong with a frame,
+        and what else it may be, is found out on the other.
+        """
+        start = position + _SHORT_HEADER
+        if start > size or self._opcode or self._close_sent:
+            return 0
+        first, length = data[position], data[position + 1] - MASKED
+        end = start + length
+        if end > size or not 0 <= length <= self._short:
+            return 0
+        if first == _WHOLE_TEXT:
+            events.append(unmask(data[start:end], data[position + 2 : start]).decode())
+        elif first == _WHOLE_BINARY:
+            events.append(unmask(data[start:end], data[position + 2 : start]))
+        else:
+            return 0
+        return end
 
     def _check_data_frame(self, first: int, length: int) -> None:
         """Refuse a frame that cannot come now (RFC 6455 5.4), or is over a limit."""
@@ -322,7 +355,7 @@ class WebSocketProtocol:
             ValueError: a close frame was sent; or the text holds half of a surrogate pair, which
                 UTF-8 cannot carry (a UnicodeEncodeError).
         """
-        return self._data_frame(Opcode.TEXT, text.encode())
+        return self._data_frame(_TEXT, text.encode())
 
     def send_binary(self, data: bytes) -> bytes:
         """Return a binary message.
@@ -330,7 +363,7 @@ class WebSocketProtocol:
         Raises:
             ValueError: a close frame was sent.
         """
-        return self._data_frame(Opcode.BINARY, data)
+        return self._data_frame(_BINARY, data)
 
     def _data_frame(self, opcode: int, payload: bytes) -> bytes:
         if self._close_sent:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ..errors import HTTPError
@@ -241,6 +241,13 @@ class SessionChannel:
         kind = "websocket.http.response"
         self._put({"type": f"{kind}.start", "status": int(answer.status), "headers": headers})
         self._put({"type": f"{kind}.body", "body": body})
+
+    async def serve(self, handle: Callable[[Union[str, bytes]], Coroutine[Any, Any, None]]) -> None:
+        """Have a coroutine take each message, one after the other, until there will be none."""
+        message = await self.receive()
+        while message is not None:
+            await handle(message)
+            message = await self.receive()
 
     async def receive(self) -> Union[str, bytes, None]:
         """Return the next message; None: there will be none."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from functools import partial
 from typing import Any, NamedTuple, Optional, Union
 
@@ -114,7 +114,9 @@ class WebSocket:
         """
         if data is None:
             return _DONE
-        return self._do(self._socket.send, _message(data, is_binary))
+        message = _message(data, is_binary)
+        channel = self._socket
+        return channel.send(message) if channel.on_loop else self._do(channel.send, message)
 
     def close(self, code: int = 1000, reason: str = "") -> Awaitable[None]:
         """Close the socket; before ``accept``, refuse the upgrade with 403.
@@ -327,19 +329,18 @@ class SocketSession:
     async def _receive(self, socket: WebSocket, channel: SocketChannel) -> None:
         takes_kinds = self._registered.takes_kinds
         receive = _awaited(channel, socket.receive)
-        while True:
-            message = await channel.receive()
-            if message is None:
-                return
-            if not takes_kinds:
-                await receive(message)
-            elif isinstance(message, str):
-                await receive(text_data=message)
-            else:
-                await receive(bytes_data=message)
+
+        def by_kind(message: Union[str, bytes]) -> Coroutine[Any, Any, None]:
+            if isinstance(message, str):
+                return receive(text_data=message)
+            return receive(bytes_data=message)
+
+        await channel.serve(by_kind if takes_kinds else receive)
 
 
-def _awaited(channel: SocketChannel, method: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
+def _awaited(
+    channel: SocketChannel, method: Callable[..., Any]
+) -> Callable[..., Coroutine[Any, Any, None]]:
     """Return what is called and awaited for a method: itself, or what calls it on a worker.
 
     Whether it is a coroutine function is asked once, and not for each message.
