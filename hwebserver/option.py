@@ -124,9 +124,16 @@ def shown(option: Option, value: Any) -> str:
     return repr(int(value) if isinstance(value, IntEnum) else value)
 
 
-def shown_unknown(name: str, value: Any) -> str:
-    """Return the value of a name that is no option; what may be a secret is masked."""
-    return MASK if any(word in name.upper() for word in _SECRET_WORDS) else repr(value)
+def shown_unknown(name: str, value: Any, close: Optional[str]) -> str:
+    """Return the value of a name that is no option; what may be a secret is masked.
+
+    Args:
+        name: The name.
+        value: The value.
+        close: What was probably meant.
+    """
+    names = f"{name} {close}".upper()
+    return MASK if any(word in names for word in _SECRET_WORDS) else repr(value)
 
 
 def check_value(option: Option, value: Any, source: str) -> Any:

@@ -415,7 +415,7 @@ def _check_all(values: Mapping[str, Any], source: str, *, strict: bool) -> dict[
             continue
         close = (nearest if strict else near_miss)(str(name), (*OPTIONS, "PORTS"))
         if strict or close:
-            shown = shown_unknown(str(name), value)
+            shown = shown_unknown(str(name), value, close)
             raise OperationFailed(f"unknown setting {name} = {shown} in {source}{hint(close)}")
     return _by_newest_name(checked)
 
