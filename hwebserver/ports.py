@@ -159,11 +159,12 @@ def further_ports(
     numbers: dict[str, Optional[int]] = {}
     for name, number in _named(settings, ports):
         is_main = name in (MAIN_PORT, str(main))
-        known = main if is_main else numbers.get(name, number)
-        if number is not None and number != known and (number or not is_main):
+        known = main if is_main else numbers.get(name)
+        same = number in (None, known) or (is_main and number == 0)
+        if not same and known is not None:
             raise OperationFailed(f"ports gives {name!r} the number {number}, but it has {known}")
         if not is_main:
-            numbers[name] = numbers.get(name) if number is None else number
+            numbers[name] = known if number is None else number
     return list(numbers.items())
 
 
