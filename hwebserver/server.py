@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
 
 from .configuration import Configuration
@@ -255,7 +256,7 @@ class Server(Configuration, Registrations):
         callback = given["port_callback"]
         if callback is not None and not callable(callback):
             raise OperationFailed(f"port_callback is a function, not {callback!r}")
-        self._take_arguments(given)
+        _take_arguments(self._settings, given)
         values = self._settings.for_port(MAIN_PORT)
         opened = open_ports(self._settings, given["ports"])
         console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
@@ -287,10 +288,6 @@ class Server(Configuration, Registrations):
             self._stop_watching()
             raise
 
-    def _take_arguments(self, given: Mapping[str, Any]) -> None:
-        self._settings.load(given.get("settings"))
-        self._settings.set_arguments(_given_options(given))
-
     def overrule(self, said: Mapping[str, Said]) -> None:
         """Take options that win over all that the program says; the command line calls this.
 
@@ -311,8 +308,9 @@ class Server(Configuration, Registrations):
         from .overview import describe
 
         given = arguments or {}
-        self._take_arguments(given)
-        return describe(self._settings, given.get("ports", ()))
+        settings = copy(self._settings)  # What a running server was started with stays.
+        _take_arguments(settings, given)
+        return describe(settings, given.get("ports", ()))
 
     def _start_applications(self, pool: Pool) -> None:
         """Start the ASGI applications on the open ports, before the first request.
@@ -478,6 +476,12 @@ class Server(Configuration, Registrations):
             "" if Server.recording is None else ": the command line has yet to start the server"
         )
         raise OperationFailed(f"the port {name!r} is not open{reason}")
+
+
+def _take_arguments(settings: Settings, given: Mapping[str, Any]) -> None:
+    """Have the settings of a run: the file, and the arguments that are options."""
+    settings.load(given.get("settings"))
+    settings.set_arguments(_given_options(given))
 
 
 def _given_options(given: Mapping[str, Any]) -> dict[str, Any]:

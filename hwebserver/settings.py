@@ -448,7 +448,7 @@ def _check_own(said: Mapping[str, Said], port: str) -> None:
 def _read_source(source: Source) -> tuple[dict[str, Any], str, bool]:
     """Return the settings of a source, its name, and whether all of them must be ours."""
     if isinstance(source, Mapping):
-        return dict(source), "the settings", True
+        return dict(source), "run(settings=...)", True
     if isinstance(source, ModuleType):
         return _upper_case(vars(source)), f"the module {source.__name__}", False
     if not isinstance(source, (str, os.PathLike)):
