@@ -47,7 +47,8 @@ def _port_text(title: str, said: Mapping[str, Said]) -> str:
 
 
 def _line(name: str, one: Said) -> str:
-    mark, source = ("  ", "") if one.source == DEFAULT else ("* ", f"  # {one.source}")
     width = max(len(known) for known in OPTIONS)
     value = shown(OPTIONS[name], one.value)
-    return f"{mark}{name:{width}} = {value:{_WIDEST if source else 0}}{source}".rstrip()
+    if one.source == DEFAULT:
+        return f"  {name.ljust(width)} = {value}"
+    return f"* {name.ljust(width)} = {value.ljust(_WIDEST)}  # {one.source}"
