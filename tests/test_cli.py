@@ -488,7 +488,7 @@ def test_certificates_are_named_as_other_servers_name_them(tmp_path, flags):
 )
 def test_a_wrong_value_is_an_error_of_usage_that_names_it(capsys, arguments, told):
     with pytest.raises(SystemExit) as ended:
-        cli.main([".", *arguments])
+        cli.main(["nowhere", *arguments])
     assert ended.value.code == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert told in last

@@ -90,8 +90,8 @@ def test_secrets_are_masked(server, monkeypatch):
 
 def test_to_look_at_settings_changes_none(server):
     server.describeSettings({"port": 5, "settings": {"SERVER_HEADER": "x"}})
-    (main,) = ports(server.describeSettings()).values()
-    assert (main["PORT"][0], main["SERVER_HEADER"][0]) == ("8008", "'hwebserver'")
+    found = server._settings.for_port("main")
+    assert (found["PORT"], found["SERVER_HEADER"]) == (8008, "hwebserver")
 
 
 def test_what_would_not_start_is_told_instead(server, monkeypatch):
