@@ -67,6 +67,11 @@ registerWSGIApp = default_server.registerWSGIApp
 insertHandlerForPort = default_server.insertHandlerForPort
 findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
+setPortInfo = default_server.setPortInfo
+setSSL = default_server.setSSL
+setSecurity = default_server.setSecurity
+setLogInfo = default_server.setLogInfo
+setCORSWhitelist = default_server.setCORSWhitelist
 setAsyncioLoop = default_server.setAsyncioLoop
 isAsyncioEnabled = default_server.isAsyncioEnabled
 wsgiApp = default_server.wsgiApp
@@ -139,6 +144,11 @@ __all__ = [
     "run",
     "runServer",
     "setAsyncioLoop",
+    "setCORSWhitelist",
+    "setLogInfo",
+    "setPortInfo",
+    "setSSL",
+    "setSecurity",
     "setSettingsForPort",
     "url",
     "urlHandler",

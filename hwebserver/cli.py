@@ -1,7 +1,8 @@
 """The command line: serve a folder or an application.
 
 An application is imported, not run as ``__main__``: what it registers is served, and a ``run``
-that it calls only says with which arguments, which the command line may override. Exit codes: 0,
+that it calls only says with which arguments, which the command line may override. There is no
+option for a secret, since everybody on a machine can read its command lines. Exit codes: 0,
 the server ran and was stopped; 1, it could not start or the application failed; 2, the command
 line is wrong.
 """
@@ -21,17 +22,23 @@ from typing import Any, Optional
 from . import __version__
 from .enums import Verbosity
 from .errors import OperationFailed
+from .option import Option, check_value, hint, nearest, parse_text
 from .server import RecordedRun, Server, default_server
-from .settings import OPTIONS, Option, check_value
+from .settings import OPTIONS, Said
 
 _DESCRIPTION = """
 Serve a folder, an application file (app.py), a module (package.app) or one server of either
 (app.py:server, package.app:server). Every option can also be set by an environment variable:
-HWEBSERVER_PORT is --port.
+HWEBSERVER_PORT is --port. Secrets can only be set there, or in a settings file.
 """
 
-#: Short forms of the options that everybody types.
-_SHORT = {"port": ["-p"]}
+#: Short forms of the options that everybody types, and what other servers call them.
+_OTHER_FLAGS = {
+    "port": ["-p"],
+    "certfile": ["--ssl-certfile"],
+    "keyfile": ["--ssl-keyfile"],
+    "ca-certs": ["--ssl-ca-certs"],
+}
 
 
 class UsageError(Exception):
@@ -48,7 +55,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     options = parser.parse_args(arguments)
     try:
         given = _given(options)
-        server, run_arguments = load(options.target)
+        server, run_arguments = _load(options)
     except UsageError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
@@ -57,8 +64,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         traceback.print_exc()
         return 1
     try:
-        _override(server, run_arguments, given)
-        server.run(**run_arguments)
+        server.overrule(given)
+        if options.show_settings:
+            print(server.describeSettings(run_arguments))
+        else:
+            server.run(**{**run_arguments, "in_background": False})
     except OperationFailed as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
@@ -69,16 +79,32 @@ def _parser() -> argparse.ArgumentParser:
     """Make the parser from the table of options."""
     package = __package__ or "hwebserver"
     parser = argparse.ArgumentParser(prog=f"python -m {package}", description=_DESCRIPTION)
-    parser.add_argument("target", help="what to serve")
+    parser.add_argument("target", nargs="?", help="what to serve")
     for option in OPTIONS.values():
         if option.flag:
             _add_option(parser, option)
+    parser.add_argument(
+        "-b", "--bind", metavar="WHERE", help="HOST, PORT, HOST:PORT or unix:PATH to listen on"
+    )
+    parser.add_argument("--uds", metavar="PATH", help="Unix socket to listen on")
+    parser.add_argument("--fd", metavar="N", type=int, help="open socket to listen on")
+    parser.add_argument(
+        "--settings", metavar="FILE", help="settings file, or a module of settings by its name"
+    )
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="any other option"
+    )
+    parser.add_argument(
+        "--show-settings",
+        action="store_true",
+        help="print every option, its value and who set it, and start nothing",
+    )
     parser.add_argument("--version", action="version", version=f"{package} {__version__}")
     return parser
 
 
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
-    names = [*_SHORT.get(option.flag, ()), f"--{option.flag}"]
+    names = [*_OTHER_FLAGS.get(option.flag, ()), f"--{option.flag}"]
     shown = f" (default: {option.default})" if isinstance(option.default, int) else ""
     common: dict[str, Any] = {"dest": option.name, "default": None, "help": option.doc + shown}
     if option.kind is bool:
@@ -86,6 +112,9 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
         parser.add_argument(*names, action=argparse.BooleanOptionalAction, **common)
     elif option.name == "VERBOSITY":
         parser.add_argument(*names, type=_verbosity, metavar="{low,medium,high}", **common)
+    elif option.kind is list:
+        common["help"] = f"{option.doc} May be repeated."
+        parser.add_argument(*names, action="append", metavar=option.flag.upper(), **common)
     else:
         metavar = "N" if option.kind is int else option.name
         parser.add_argument(*names, type=option.kind, metavar=metavar, **common)
@@ -98,32 +127,94 @@ def _verbosity(text: str) -> Verbosity:
     raise argparse.ArgumentTypeError(f"{text!r} is none of low, medium, high")
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
+def _given(options: argparse.Namespace) -> dict[str, Said]:
     """Return the options that the command line sets.
 
     Raises:
-        UsageError: a value cannot be.
+        UsageError: a value cannot be, or an option is set twice.
     """
-    given: dict[str, Any] = {}
-    for option in OPTIONS.values():
-        value = getattr(options, option.name, None)
-        if value is not None:
-            try:
-                given[option.name] = check_value(option, value, f"--{option.flag}")
-            except OperationFailed as error:
-                raise UsageError(str(error)) from error
+    given: dict[str, Said] = {}
+    try:
+        for option in OPTIONS.values():
+            value = getattr(options, option.name, None)
+            if value is not None:
+                if option.kind is list:
+                    value = parse_text(option, ",".join(value), f"--{option.flag}")
+                _take(given, option, value, f"--{option.flag}")
+        for name, value, flag in _places(options):
+            _take(given, OPTIONS[name], value, flag)
+        for option, value in _set_by_name(options.set):
+            _take(given, option, value, "--set")
+    except OperationFailed as error:
+        raise UsageError(str(error)) from error
     return given
 
 
-def _override(server: Server, arguments: dict[str, Any], given: dict[str, Any]) -> None:
-    """Let what the command line says win over what the application says."""
-    arguments["in_background"] = False
-    for name, value in given.items():
-        if OPTIONS[name].argument:
-            arguments[OPTIONS[name].argument] = value
-    server.setSettingsForPort(
-        {name: value for name, value in given.items() if not OPTIONS[name].argument}
-    )
+def _take(given: dict[str, Said], option: Option, value: Any, flag: str) -> None:
+    """Add an option to those that the command line sets."""
+    if option.name in given:
+        raise UsageError(f"{given[option.name].source} and {flag} both set {option.name}")
+    given[option.name] = Said(check_value(option, value, flag), flag)
+
+
+def _places(options: argparse.Namespace) -> list[tuple[str, Any, str]]:
+    """Return the options that say where to listen, in the words of other servers, and the flag."""
+    found: list[tuple[str, Any, str]] = []
+    if options.uds is not None:
+        found.append(("ADDRESS", f"unix:{options.uds}", "--uds"))
+    if options.fd is not None:
+        found.append(("ADDRESS", f"fd:{options.fd}", "--fd"))
+    if options.bind is not None:
+        found += [(name, value, "--bind") for name, value in _split_bind(options.bind)]
+    return found
+
+
+def _split_bind(text: str) -> list[tuple[str, Any]]:
+    """Return ADDRESS and PORT as HOST:PORT and its like say them."""
+    if text.startswith(("unix:", "fd:")):
+        return [("ADDRESS", text)]
+    host, colon, number = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, number = ("", text) if text.isdecimal() else (text, "")
+    if number and not (number.isascii() and number.isdecimal()):
+        raise UsageError(f"--bind {text}: {number!r} is no number of a port")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise UsageError(f"--bind {text}: an IPv6 address stands in brackets: [::1]:8008")
+    said: list[tuple[str, Any]] = [("ADDRESS", host)] if host else []
+    return said + ([("PORT", int(number))] if number else [])
+
+
+def _set_by_name(texts: Sequence[str]) -> list[tuple[Option, Any]]:
+    """Return the options that ``--set NAME=VALUE`` sets; that of a list may be repeated."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        option = OPTIONS.get(name)
+        if not equals:
+            raise UsageError(f"--set {text}: write NAME=VALUE")
+        if option is None:
+            raise UsageError(f"--set {text}: unknown setting{hint(nearest(name, OPTIONS))}")
+        if option.secret:
+            reason = "everybody on this machine can read a command line"
+            raise UsageError(f"--set {name}: {reason}; set HWEBSERVER_{name} instead")
+        parsed = parse_text(option, value, "--set")
+        if option.kind is list and parsed is not None:
+            parsed = [*(found.get(name) or ()), *parsed]
+        found[name] = parsed
+    return [(OPTIONS[name], value) for name, value in found.items()]
+
+
+def _load(options: argparse.Namespace) -> tuple[Server, dict[str, Any]]:
+    """Return the server that the command line means, and the arguments of its ``run``."""
+    if options.target is None:
+        if not options.show_settings:
+            raise UsageError("the following arguments are required: target")
+        server, arguments = default_server, dict[str, Any]()
+    else:
+        server, arguments = load(options.target)
+    if options.settings is not None:
+        arguments["settings"] = options.settings
+    return server, arguments
 
 
 def load(target: str) -> tuple[Server, dict[str, Any]]:

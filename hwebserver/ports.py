@@ -10,8 +10,10 @@ from .errors import OperationFailed
 from .exchange import Port
 from .net.endpoint import Timeouts
 from .net.listener import Listener, open_listeners, resolve
+from .net.websocket import SocketSettings
 from .protocol.http1 import Limits
 from .protocol.response import HeadWriter
+from .protocol.websocket import WebSocketLimits
 from .settings import EVERY_PORT, MAIN_PORT, Settings, port_key, restarted_port
 
 logger = logging.getLogger("hwebserver.server")
@@ -49,6 +51,22 @@ class OpenPort(NamedTuple):
             min_body_rate=values["MIN_BODY_RATE"],
             send=values["SEND_TIMEOUT"],
             linger=values["LINGER_TIMEOUT"],
+        )
+
+    @property
+    def socket_settings(self) -> SocketSettings:
+        """The limits and deadlines of its WebSockets."""
+        values = self.values
+        return SocketSettings(
+            WebSocketLimits(
+                values["MAX_WEBSOCKET_MESSAGE_SIZE"], values["MAX_WEBSOCKET_FRAGMENTS"]
+            ),
+            values["WEBSOCKET_COMPRESSION"],
+            values["MAX_WEBSOCKET_QUEUE_SIZE"],
+            values["WEBSOCKET_OPEN_TIMEOUT"],
+            values["WEBSOCKET_PING_INTERVAL"],
+            values["WEBSOCKET_PING_TIMEOUT"],
+            values["WEBSOCKET_CLOSE_TIMEOUT"],
         )
 
     @property
@@ -115,16 +133,39 @@ def open_ports(settings: Settings, ports: RunPorts) -> list[OpenPort]:
     opened: list[OpenPort] = []
     try:
         opened.append(_open_port(settings, MAIN_PORT, None))
-        names = {MAIN_PORT, str(opened[0].port.number)}
-        for name, number in _named(settings, ports):
-            if name not in names:
-                names.add(name)
-                opened.append(_open_port(settings, name, number))
+        main = opened[0].port.number
+        for name, number in further_ports(settings, ports, main):
+            opened.append(_open_beside(opened, settings, name, number))
     except BaseException:
         for one in opened:
             one.close()
         raise
     return opened
+
+
+def further_ports(
+    settings: Settings, ports: RunPorts, main: int
+) -> list[tuple[str, Optional[int]]]:
+    """Return the names of the ports beside the main one, and the numbers given with them.
+
+    Args:
+        settings: Those of all ports.
+        ports: The ``ports`` argument of ``run``.
+        main: The number of the main port: it means that one.
+
+    Raises:
+        OperationFailed: something in it is no port, or a port is given two numbers.
+    """
+    numbers: dict[str, Optional[int]] = {}
+    for name, number in _named(settings, ports):
+        is_main = name in (MAIN_PORT, str(main))
+        known = main if is_main else numbers.get(name)
+        same = number in (None, known) or (is_main and number == 0)
+        if not same and known is not None:
+            raise OperationFailed(f"ports gives {name!r} the number {number}, but it has {known}")
+        if not is_main:
+            numbers[name] = known if number is None else number
+    return list(numbers.items())
 
 
 def _named(settings: Settings, ports: RunPorts) -> Iterator[tuple[str, Optional[int]]]:
@@ -133,7 +174,7 @@ def _named(settings: Settings, ports: RunPorts) -> Iterator[tuple[str, Optional[
         ports = [] if ports is None else [ports]
     for entry in ports:
         if isinstance(entry, (tuple, list)):
-            if len(entry) != 2 or not isinstance(entry[1], int):
+            if len(entry) != 2 or isinstance(entry[1], bool) or not isinstance(entry[1], int):
                 raise OperationFailed(f"{entry!r} in ports is not a name and a number")
             yield port_key(entry[0]), entry[1]
         elif entry == -1:
@@ -141,6 +182,21 @@ def _named(settings: Settings, ports: RunPorts) -> Iterator[tuple[str, Optional[
                 yield name, None
         else:
             yield port_key(entry), None
+
+
+def _open_beside(
+    opened: list[OpenPort], settings: Settings, name: str, number: Optional[int]
+) -> OpenPort:
+    """Open a port; when another one of ours is in its way, say which."""
+    try:
+        return _open_port(settings, name, number)
+    except OperationFailed as error:
+        wanted = settings.for_port(name)["PORT"] if number is None else number
+        for one in opened:
+            if wanted and one.port.number == wanted:
+                both = f"the ports {one.port.name!r} and {name!r} both have the number {wanted}"
+                raise OperationFailed(f"{both}: {error}") from error
+        raise
 
 
 def _open_port(settings: Settings, name: str, number: Optional[int]) -> OpenPort:

@@ -75,7 +75,7 @@ class Registrations(ABC):
 
         Args:
             handler: The handler.
-            port_name: The port it answers on.
+            port_name: The port it answers on; empty: the main port; -1: every port.
 
         Raises:
             OperationFailed: it is no handler, or its path or methods cannot be.
@@ -198,7 +198,7 @@ class Registrations(ABC):
         Args:
             web_socket: The class.
             path: The path that it answers.
-            port_name: The port it answers on.
+            port_name: The port it answers on; empty: the main port; -1: every port.
             is_prefix: Whether every path below is answered, too.
 
         Raises:

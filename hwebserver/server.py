@@ -7,8 +7,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
 
+from .configuration import Configuration
 from .enums import Verbosity
 from .errors import OperationFailed
 from .hosts.graphical import is_ui_available
@@ -18,12 +20,11 @@ from .net.loop import HostLoop, Loop, LoopThread
 from .net.poller import Poller
 from .net.pool import Pool
 from .net.stream import Producers
-from .net.websocket import Sockets, SocketSettings
+from .net.websocket import Sockets
 from .outside import asgi_app, wsgi_app
 from .ports import OpenPort, RunPorts, open_ports
-from .protocol.websocket import WebSocketLimits
 from .registration import Registrations
-from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Settings, Source, port_key
+from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Said, Settings, Source, port_key
 from .web.asgi import ASGIMount
 from .web.asgi_out import ASGIApp
 from .web.handlers import URLHandler
@@ -72,7 +73,7 @@ class RecordedRun(NamedTuple):
     arguments: dict[str, Any]
 
 
-class Server(Registrations):
+class Server(Configuration, Registrations):
     """A web server: what it answers, and its life.
 
     Args:
@@ -105,7 +106,7 @@ class Server(Registrations):
         """What the names of its threads begin with."""
         return f"hwebserver-{self._name}" if self._name else "hwebserver"
 
-    # --- settings and what was registered ---
+    # --- what was registered ---
 
     def findHandlerForPort(self, path: str, port_name: Union[int, str] = "") -> Optional[Any]:
         """Return what would answer a path: a handler object or a function, None if nothing would.
@@ -126,20 +127,6 @@ class Server(Registrations):
             owner = getattr(target, "__self__", target)
             return owner if isinstance(owner, URLHandler) else target
         return None
-
-    def setSettingsForPort(
-        self, settings: Mapping[str, Any], port_name: Union[int, str] = ""
-    ) -> None:
-        """Set options of a port; later calls add to earlier ones.
-
-        Args:
-            settings: Option name to value.
-            port_name: The port; empty: the main port.
-
-        Raises:
-            OperationFailed: an option is unknown, or its value cannot be.
-        """
-        self._settings.set_for_port(settings, port_key(port_name))
 
     # --- in another server ---
 
@@ -269,8 +256,7 @@ class Server(Registrations):
         callback = given["port_callback"]
         if callback is not None and not callable(callback):
             raise OperationFailed(f"port_callback is a function, not {callback!r}")
-        self._settings.load(given["settings"])
-        self._settings.set_arguments(_given_options(given))
+        _take_arguments(self._settings, given)
         values = self._settings.for_port(MAIN_PORT)
         opened = open_ports(self._settings, given["ports"])
         console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
@@ -301,6 +287,30 @@ class Server(Registrations):
             pool.stop(0.0)  # A run that raises leaves no server behind, and nothing that watches.
             self._stop_watching()
             raise
+
+    def overrule(self, said: Mapping[str, Said]) -> None:
+        """Take options that win over all that the program says; the command line calls this.
+
+        Args:
+            said: Option name to its value and who says so.
+        """
+        self._settings.set_command_line(said)
+
+    def describeSettings(self, arguments: Optional[Mapping[str, Any]] = None) -> str:
+        """Return every option of every port and who set it, as text; nothing is started.
+
+        Args:
+            arguments: Those that ``run`` would be called with.
+
+        Raises:
+            OperationFailed: a setting is wrong.
+        """
+        from .overview import describe
+
+        given = arguments or {}
+        settings = copy(self._settings)  # What a running server was started with stays.
+        _take_arguments(settings, given)
+        return describe(settings, given.get("ports", ()))
 
     def _start_applications(self, pool: Pool) -> None:
         """Start the ASGI applications on the open ports, before the first request.
@@ -337,7 +347,7 @@ class Server(Registrations):
         loop = self._make_loop(name)
         lifespans = self._lifespans = Lifespans(loop.lasting, loop.spawn)
         loop.farewell = lifespans.stop
-        sockets = Sockets(loop, _socket_settings(values))
+        sockets = Sockets(loop)
         limit = _connection_limit(values["MAX_CONNECTIONS"])
         poller = Poller(limit, max(0.01, tick), sockets.__len__, loop.look)
         sockets.on_end = poller.wake
@@ -351,6 +361,7 @@ class Server(Registrations):
                 writer,
                 producers,
                 sockets,
+                one.socket_settings,
                 poller.nudge,
             )
             for one, writer in zip(opened, writers)
@@ -467,6 +478,12 @@ class Server(Registrations):
         raise OperationFailed(f"the port {name!r} is not open{reason}")
 
 
+def _take_arguments(settings: Settings, given: Mapping[str, Any]) -> None:
+    """Have the settings of a run: the file, and the arguments that are options."""
+    settings.load(given.get("settings"))
+    settings.set_arguments(_given_options(given))
+
+
 def _given_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that arguments of ``run`` set; defaults leave them to the settings."""
     found: dict[str, Any] = {}
@@ -491,18 +508,6 @@ def _connection_limit(wanted: int) -> int:
         return wanted
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - 100))
-
-
-def _socket_settings(values: Mapping[str, Any]) -> SocketSettings:
-    return SocketSettings(
-        WebSocketLimits(values["MAX_WEBSOCKET_MESSAGE_SIZE"], values["MAX_WEBSOCKET_FRAGMENTS"]),
-        values["WEBSOCKET_COMPRESSION"],
-        values["MAX_WEBSOCKET_QUEUE_SIZE"],
-        values["WEBSOCKET_OPEN_TIMEOUT"],
-        values["WEBSOCKET_PING_INTERVAL"],
-        values["WEBSOCKET_PING_TIMEOUT"],
-        values["WEBSOCKET_CLOSE_TIMEOUT"],
-    )
 
 
 def _takes_two(callback: Callable[..., Any]) -> bool:

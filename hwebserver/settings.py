@@ -1,4 +1,4 @@
-"""Every option of the server, exactly once.
+"""Every option of the server, exactly once; who said what about them, and who wins.
 
 An option has a name, a type, a default and a line of documentation. The arguments of ``run``,
 ``setSettingsForPort``, settings files, the environment and the command line are all read through
@@ -9,11 +9,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, NamedTuple, Optional, Union
 
 from .errors import OperationFailed
+from .option import (
+    Option,
+    check_value,
+    hint,
+    near_miss,
+    nearest,
+    nearest_path,
+    parse_text,
+    shown_unknown,
+)
 
 #: The name of the port that ``run(port=...)`` opens.
 MAIN_PORT = "main"
@@ -21,39 +31,13 @@ MAIN_PORT = "main"
 #: The key of what holds for every port.
 EVERY_PORT = "*"
 
+#: Who says what nobody says.
+DEFAULT = "default"
+
 ENVIRONMENT_PREFIX = "HWEBSERVER_"
 
 #: The variable in which a restarted process finds the numbers of its former ports.
 RESTARTED_PORTS = "HWEBSERVER_RESTARTED_PORTS"
-
-
-class Option(NamedTuple):
-    """One option.
-
-    Attributes:
-        name: As in a settings file.
-        kind: The type of its value.
-        default: What holds when nobody says anything.
-        doc: One line for people.
-        least: The smallest number allowed.
-        most: The largest number allowed.
-        argument: The parameter of ``run`` that sets it; empty: none.
-        flag: The option of the command line that sets it, without its dashes; empty: none.
-        optional: Whether None is a value.
-        choices: The texts that it can be; empty: any.
-    """
-
-    name: str
-    kind: type
-    default: Any
-    doc: str
-    least: Optional[float] = None
-    argument: str = ""
-    flag: str = ""
-    optional: bool = False
-    most: Optional[float] = None
-    choices: tuple[str, ...] = ()
-
 
 _MB = 1 << 20
 
@@ -71,24 +55,25 @@ _TABLE = (
     Option("DEBUG", bool, False, "Log to the console; show tracebacks to local clients.",
            argument="debug", flag="debug"),
     Option("RELOAD_SOURCE_CHANGES", bool, None, "Restart when a loaded source file changes.",
-           argument="reload_source_changes", flag="reload", optional=True),
+           argument="reload_source_changes", flag="reload", optional=True, of_server=True),
     Option("MAX_NUM_THREADS", int, 4, "Most handlers that run at once.", 1,
-           argument="max_num_threads", flag="threads"),
+           argument="max_num_threads", flag="threads", of_server=True),
     Option("MAX_IN_MEMORY_FILE_UPLOAD_SIZE", int, 2621440,
            "Bytes of a body kept in memory; a larger one goes to a temporary file.", 0,
            argument="max_in_memory_file_upload_size"),
     Option("MAX_REQUEST_SIZE", int, 3 << 30, "Most bytes of the body of a request (else 413).", 0,
            argument="max_request_size"),
     Option("VERBOSITY", int, 0, "0: startup and errors; 1: a line a request; 2: headers, timing.",
-           0, argument="verbosity", flag="verbosity", most=2),
+           0, argument="verbosity", flag="verbosity", most=2, of_server=True),
     Option("ACCESS_LOG", bool, None, "Write a line a request (unset: by VERBOSITY).",
            flag="access-log", optional=True),
     Option("SERVER_HEADER", str, "hwebserver", "The Server field of answers; empty: none."),
     Option("ALLOWED_HOSTS", list, None,
            "Hosts that requests may be for; unset: this machine's, as ADDRESS lets it be reached.",
-           optional=True),
+           flag="allowed-host", optional=True),
     Option("ACCESS_TOKEN", str, None,
-           "What clients must send as Authorization: Bearer; unset: nothing.", optional=True),
+           "What clients must send as Authorization: Bearer; unset: nothing.", 1, optional=True,
+           secret=True),
     Option("TRUSTED_PROXIES", list, [],
            "Addresses and networks whose X-Forwarded-* and Forwarded fields are believed; unix: "
            "those that come by a Unix socket."),
@@ -97,18 +82,19 @@ _TABLE = (
     Option("PROXY_PROTOCOL", bool, False,
            "Expect the PROXY protocol, version 1 or 2, before every connection."),
     Option("UNIX_SOCKET_MODE", int, 0o600, "Permissions of a Unix socket that is made.", 0,
-           most=0o777),
+           most=0o777, octal=True),
     Option("SSL_CERTIFICATE", str, None, "PEM file of a certificate and its chain; set: TLS.",
-           flag="certfile", optional=True),
+           flag="certfile", optional=True, place="file"),
     Option("SSL_CERTIFICATE_KEY", str, None,
            "PEM file of its key; unset: it is in the file of the certificate.",
-           flag="keyfile", optional=True),
+           flag="keyfile", optional=True, place="file"),
     Option("SSL_CERTIFICATE_KEY_PASSWORD", str, None, "What an encrypted key is opened with.",
-           optional=True),
-    Option("SSL_DH_PARAMS", str, None, "PEM file of Diffie-Hellman parameters.", optional=True),
+           optional=True, secret=True),
+    Option("SSL_DH_PARAMS", str, None, "PEM file of Diffie-Hellman parameters.", optional=True,
+           place="file"),
     Option("SSL_CLIENT_CA", str, None,
            "PEM file of the authorities of client certificates; unset: none is asked for.",
-           optional=True),
+           flag="ca-certs", optional=True, place="file"),
     Option("SSL_VERIFY_PEER", bool, True,
            "With SSL_CLIENT_CA: require a client certificate (else it is optional)."),
     Option("SSL_HANDSHAKE_TIMEOUT", float, 10.0, "Seconds for a TLS handshake.", 0.01),
@@ -123,9 +109,9 @@ _TABLE = (
     Option("CORS_ALLOWED_ORIGINS", list, None,
            "Origins whose pages may call and read the answers.", optional=True),
     Option("CORS_ORIGIN_WHITELIST", list, None, "The older name of CORS_ALLOWED_ORIGINS.",
-           optional=True),
+           optional=True, alias_of="CORS_ALLOWED_ORIGINS"),
     Option("CORS_ALLOWED_ORIGIN_REGEXES", list, None,
-           "Regular expressions of such origins, matched whole.", optional=True),
+           "Regular expressions of such origins, matched whole.", optional=True, patterns=True),
     Option("CORS_ALLOW_ALL_ORIGINS", bool, None,
            "Let every origin call and read; with credentials none but the listed ones.",
            optional=True),
@@ -139,17 +125,18 @@ _TABLE = (
     Option("CORS_PREFLIGHT_MAX_AGE", int, 86400,
            "Seconds that browsers keep the answer to a preflight; 0: it is not said.", 0),
     Option("LOG_FILE", str, None, "File that what concerns the port is logged to as well.",
-           flag="log-file", optional=True),
+           flag="log-file", optional=True, place="folder"),
     Option("MIN_LOG_SEVERITY", int, 2, "Least webServerSeverity that goes to LOG_FILE.", 0,
            most=4),
     Option("LOG_FILE_MAX_SIZE", int, 0, "Bytes at which a log file is rotated; 0: never.", 0),
     Option("LOG_FILE_COUNT", int, 5, "Rotated log files that are kept.", 1),
     Option("ACCESS_LOG_FILE", str, None, "File for the lines of requests; unset: the console.",
-           optional=True),
+           optional=True, place="folder"),
     Option("ACCESS_LOG_FORMAT", str, "common", "How they are written: common, combined or json.",
            flag="access-log-format", choices=("common", "combined", "json")),
     Option("BACKLOG", int, 128, "Connections that the system keeps waiting to be accepted.", 1),
-    Option("MAX_CONNECTIONS", int, 10_000, "Most connections that are open at once.", 1),
+    Option("MAX_CONNECTIONS", int, 10_000, "Most connections that are open at once.", 1,
+           of_server=True),
     Option("MAX_REQUEST_LINE_SIZE", int, 8192, "Bytes of a request line (else 414).", 16),
     Option("MAX_FIELD_LINE_SIZE", int, 8192, "Bytes of one header field line (else 431).", 16),
     Option("MAX_FIELD_COUNT", int, 100, "Header fields of a request (else 431).", 1),
@@ -170,7 +157,7 @@ _TABLE = (
     Option("MAX_ARCHIVE_FILE_SIZE", int, 1 << 30,
            "Bytes of the largest file that is served from an archive, unpacked.", 0),
     Option("MAX_EVENT_STREAMS", int, 256,
-           "Most event streams from plain iterators at once (else 503).", 0),
+           "Most event streams from plain iterators at once (else 503).", 0, of_server=True),
     Option("COMPRESS_MIN_SIZE", int, 1024,
            "Bytes of an answer from which it is compressed for those who accept it; None: never.",
            0, optional=True),
@@ -196,7 +183,8 @@ _TABLE = (
     Option("LINGER_TIMEOUT", float, 2.0,
            "Seconds without a byte before a refused client's connection is closed.", 0.0),
     Option("SHUTDOWN_TIMEOUT", float, 10.0,
-           "Seconds for running requests at shutdown; None: for ever.", 0.0, optional=True),
+           "Seconds for running requests at shutdown; None: for ever.", 0.0, optional=True,
+           of_server=True),
 )
 # fmt: on
 
@@ -205,75 +193,7 @@ OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
 #: Names that the environment has for other purposes.
 _ENVIRONMENT_ONLY = frozenset(("HWEBSERVER_SUPERVISED", RESTARTED_PORTS))
 
-#: The names of the levels of VERBOSITY.
-VERBOSITY_NAMES = ("low", "medium", "high")
-
 Source = Union[str, ModuleType, Mapping[str, Any]]
-
-
-def _nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> Optional[str]:
-    """Return the known name that is most like another, None when none is."""
-    from difflib import get_close_matches
-
-    found = get_close_matches(name, list(names), n=1, cutoff=cutoff)
-    return found[0] if found else None
-
-
-def _near_miss(name: str, names: Iterable[str]) -> Optional[str]:
-    """Return the known name that another one was probably meant for, in a place that has others'.
-
-    Words that both have at an end say nothing: EMAIL_TIMEOUT is not meant for HEAD_TIMEOUT.
-    """
-    nearest = _nearest(name, names, 0.8)
-    if nearest is None:
-        return None
-    ours, theirs = nearest.split("_"), name.split("_")
-    while ours and theirs and ours[-1] == theirs[-1]:
-        del ours[-1], theirs[-1]
-    while ours and theirs and ours[0] == theirs[0]:
-        del ours[0], theirs[0]
-    return nearest if _nearest("".join(theirs), ["".join(ours)], 0.7) else None
-
-
-def check_value(option: Option, value: Any, source: str) -> Any:
-    """Return the value if it is one that the option can have; whole numbers pass for seconds.
-
-    Raises:
-        OperationFailed: naming the option, the value and where it came from.
-    """
-    if value is None and option.optional:
-        return None
-    if option.kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return check_value(option, float(value), source)
-    kind: Any = option.kind
-    if kind is list:
-        return _check_list(option, value, source)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise OperationFailed(
-            f"{option.name} is {value!r} in {source}, but must be of type {option.kind.__name__}"
-        )
-    if option.least is not None and not value >= option.least:
-        raise OperationFailed(
-            f"{option.name} is {value!r} in {source}, but must be at least {option.least}"
-        )
-    if option.most is not None and value > option.most:
-        raise OperationFailed(
-            f"{option.name} is {value!r} in {source}, but must be at most {option.most}"
-        )
-    if option.choices and value not in option.choices:
-        raise OperationFailed(
-            f"{option.name} is {value!r} in {source}, but must be {' or '.join(option.choices)}"
-        )
-    return value
-
-
-def _check_list(option: Option, value: Any, source: str) -> list[str]:
-    """Return texts as a list; a single text would be read letter by letter."""
-    if not isinstance(value, (list, tuple)) or not all(isinstance(one, str) for one in value):
-        raise OperationFailed(
-            f"{option.name} is {value!r} in {source}, but must be a list of texts"
-        )
-    return list(value)
 
 
 def restarted_port(name: str) -> int:
@@ -285,62 +205,52 @@ def restarted_port(name: str) -> int:
     return 0
 
 
-def _parse_text(option: Option, text: str, source: str) -> Any:
-    """Read a value from the environment."""
-    if option.optional and text.lower() == "none":
-        return None
-    if option.kind is bool:
-        known = {
-            "1": True,
-            "true": True,
-            "yes": True,
-            "on": True,
-            "0": False,
-            "false": False,
-            "no": False,
-            "off": False,
-            "": False,
-        }
-        return known.get(text.lower(), text)
-    if option.kind is str:
-        return text
-    if option.kind is list:
-        return [one.strip() for one in text.split(",") if one.strip()]
-    if option.name == "VERBOSITY" and text.lower() in VERBOSITY_NAMES:
-        return VERBOSITY_NAMES.index(text.lower())
-    try:
-        return option.kind(text)
-    except ValueError as error:
-        raise OperationFailed(
-            f"{option.name} is {text!r} in {source}, but must be of type {option.kind.__name__}"
-        ) from error
-
-
 #: The options that say which number a port has.
 _PORT_OPTIONS = frozenset(("PORT", "MAX_PORT", "ALLOW_SYSTEM_PORT"))
+
+
+class Said(NamedTuple):
+    """What an option is, and who said so."""
+
+    value: Any
+    source: str
 
 
 class Settings:
     """What was said about the options, by whom, and what follows for each port.
 
     The later wins: defaults, the environment, the settings file, ``setSettingsForPort``, the
-    arguments of ``run``.
+    arguments of ``run``, the command line. Of what the file and ``setSettingsForPort`` say, that
+    of one port wins over that of every port.
     """
 
     def __init__(self) -> None:
-        self._file: dict[str, dict[str, Any]] = {}
-        self._set: dict[str, dict[str, Any]] = {}
-        self._arguments: dict[str, Any] = {}
+        self._file: dict[str, dict[str, Said]] = {}
+        self._set: dict[str, dict[str, Said]] = {}
+        self._arguments: dict[str, Said] = {}
+        self._command_line: dict[str, Said] = {}
 
-    def set_for_port(self, values: Mapping[str, Any], port: str) -> None:
-        """Merge settings of one port (``setSettingsForPort``).
+    def set_for_port(
+        self, values: Mapping[str, Any], port: str, source: str = "setSettingsForPort"
+    ) -> None:
+        """Merge settings of one port, or of every port.
+
+        Args:
+            values: Option name to value.
+            port: The name of the port, or EVERY_PORT.
+            source: The function that was called.
 
         Raises:
-            OperationFailed: for an unknown name or a wrong type.
+            OperationFailed: for an unknown name, a wrong type, or what is not that port's.
         """
         if not isinstance(values, Mapping):
             raise OperationFailed(f"settings are a dict, not {values!r}")
-        checked = _check_all(values, "setSettingsForPort", strict=True)
+        checked = _check_all(values, source, strict=True)
+        numbers = sorted(_PORT_OPTIONS.intersection(checked))
+        if port == EVERY_PORT and numbers:
+            raise OperationFailed(f"{numbers[0]} is one port's: {source} cannot set it for all")
+        if not port.isdecimal():  # What a number means is seen when the ports are opened.
+            _check_own(checked, port)
         self._set.setdefault(port, {}).update(checked)
 
     def load(self, source: Optional[Source]) -> None:
@@ -358,9 +268,13 @@ class Settings:
             isinstance(v, Mapping) for v in ports.values()
         ):
             raise OperationFailed(f"PORTS in {name} must be a dict of dicts")
-        self._file[""] = _check_all(values, name, strict=strict)
+        self._file[EVERY_PORT] = _check_all(values, name, strict=strict)
         for port, own in ports.items():
-            self._file[port_key(port)] = _check_all(own, f"PORTS[{port!r}] of {name}", strict=True)
+            key = port_key(port)
+            checked = _check_all(own, f"PORTS[{port!r}] of {name}", strict=True)
+            if not key.isdecimal():
+                _check_own(checked, key)
+            self._file[key] = checked
 
     def set_arguments(self, arguments: Mapping[str, Any]) -> None:
         """Take the arguments that ``run`` was given, by the names of their options.
@@ -373,40 +287,69 @@ class Settings:
             option = OPTIONS[name]
             if option.kind is bool and isinstance(value, int) and value in (0, 1):
                 value = bool(value)  # noqa: PLW2901 (as old programs write it)
-            self._arguments[name] = check_value(option, value, f"run({option.argument}=...)")
+            source = f"run({option.argument}=...)"
+            self._arguments[name] = Said(check_value(option, value, source), source)
+
+    def set_command_line(self, said: Mapping[str, Said]) -> None:
+        """Take what the command line says: of the main port, and what ``run`` says, of all."""
+        self._command_line = dict(said)
 
     def port_names(self) -> list[str]:
         """Return the names of the ports, other than the main one, that have settings."""
-        return [
-            name for name in dict.fromkeys((*self._file, *self._set)) if name not in ("", MAIN_PORT)
-        ]
+        names = dict.fromkeys((*self._file, *self._set))
+        return [name for name in names if name not in (EVERY_PORT, MAIN_PORT)]
 
     def for_port(self, port: str) -> dict[str, Any]:
-        """Return the value of every option for the port of that name."""
-        values = {option.name: option.default for option in _TABLE}
-        values.update(read_environment())
-        values.update(self._file.get("", {}))
-        if port != MAIN_PORT:
-            # The number of a port is its own: the main port's never holds for another one.
-            values.update({"PORT": None, "MAX_PORT": None, "ALLOW_SYSTEM_PORT": False})
-            if port.isdecimal():
-                values["PORT"] = int(port)
-        values.update(self._own(port))
-        for name, value in self._arguments.items():
-            if port == MAIN_PORT or name not in _PORT_OPTIONS:
-                values[name] = value
-        if port == MAIN_PORT:
-            # Its number is another name of the main port.
-            alias = self._own(str(values["PORT"]))
-            values.update({k: v for k, v in alias.items() if k not in self._arguments})
-        return values
+        """Return the value of every option for the port of that name.
 
-    def _own(self, port: str) -> dict[str, Any]:
+        Raises:
+            OperationFailed: a variable of the environment is wrong, or an option is not its own.
+        """
+        values = {name: said.value for name, said in self.explain(port).items()}
+        # What is given away may be changed; the table may not.
+        return {name: list(v) if isinstance(v, list) else v for name, v in values.items()}
+
+    def explain(self, port: str) -> dict[str, Said]:
+        """Return what every option is for the port of that name, and who said so.
+
+        Raises:
+            OperationFailed: a variable of the environment is wrong, or an option is not its own.
+        """
+        said = {option.name: Said(option.default, DEFAULT) for option in _TABLE}
+        said.update(read_environment())
+        said.update(self._file.get(EVERY_PORT, {}))
+        if port == MAIN_PORT:
+            said.update(self._own(port))
+            above = {**self._arguments, **self._command_line}
+            said.update(above)
+            # Its number is another name of the main port.
+            alias = self._named(str(said["PORT"].value))
+            said.update({name: one for name, one in alias.items() if name not in above})
+            return said
+        # The number of a port is its own: the main port's never holds for another one.
+        said["PORT"] = Said(int(port), "its name") if port.isdecimal() else Said(None, DEFAULT)
+        said.update(MAX_PORT=Said(None, DEFAULT), ALLOW_SYSTEM_PORT=Said(False, DEFAULT))
+        _check_own(self._named(port), port)
+        said.update(self._own(port))
+        for name, one in (*self._arguments.items(), *self._command_line.items()):
+            if OPTIONS[name].argument and name not in _PORT_OPTIONS:
+                said[name] = one
+        return said
+
+    def _named(self, port: str) -> dict[str, Said]:
         """Return what was said of a port by that name."""
         return {**self._file.get(port, {}), **self._set.get(port, {})}
 
+    def _own(self, port: str) -> dict[str, Said]:
+        """Return what was said of a port by its name, and after the file of every port."""
+        return {
+            **self._file.get(port, {}),
+            **self._set.get(EVERY_PORT, {}),
+            **self._set.get(port, {}),
+        }
 
-def read_environment() -> dict[str, Any]:
+
+def read_environment() -> dict[str, Said]:
     """Return the options that ``HWEBSERVER_*`` variables set.
 
     A variable has the name of the option, or that of its command-line option
@@ -420,62 +363,99 @@ def read_environment() -> dict[str, Any]:
         if option.flag:
             variable = ENVIRONMENT_PREFIX + option.flag.upper().replace("-", "_")
             names.setdefault(variable, option)
-    found: dict[str, Any] = {}
+    found: dict[str, Said] = {}
     for variable, text in os.environ.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in _ENVIRONMENT_ONLY:
             continue
         known = names.get(variable)
         if known is not None:
             source = f"the environment variable {variable}"
-            found[known.name] = check_value(known, _parse_text(known, text, source), source)
+            value = check_value(known, parse_text(known, text, source), source)
+            found[known.name] = Said(value, source)
             continue
-        nearest = _near_miss(variable, names)
-        if nearest:
-            raise OperationFailed(
-                f"unknown environment variable {variable}: did you mean {nearest}?"
-            )
-    return found
+        close = near_miss(variable, names)
+        if close:
+            raise OperationFailed(f"unknown environment variable {variable}{hint(close)}")
+    return _by_newest_name(found)
 
 
 def port_key(port: Union[int, str]) -> str:
     """Return the name that a port goes by: a number N is the same as the name ``str(N)``.
 
     Raises:
-        OperationFailed: for what is neither a number nor a text.
+        OperationFailed: for what is neither a number of a port nor a text.
     """
     if isinstance(port, bool) or not isinstance(port, (int, str)):
         raise OperationFailed(f"{port!r} is not the name or the number of a port")
     if port in ("", 0, "0", MAIN_PORT):
         return MAIN_PORT
+    if port == EVERY_PORT:
+        raise OperationFailed(f"{port!r} is no name of a port: -1 means every port")
+    if isinstance(port, int) and not 0 < port <= 65535:
+        raise OperationFailed(f"{port} is no number of a port: they are 1 to 65535")
     return str(port)
 
 
-def _check_all(values: Mapping[str, Any], source: str, *, strict: bool) -> dict[str, Any]:
+def ports_key(port: Union[int, str]) -> str:
+    """Return the name that a port goes by, or EVERY_PORT for -1.
+
+    Raises:
+        OperationFailed: for what is neither a number of a port nor a text.
+    """
+    return EVERY_PORT if port == -1 else port_key(port)
+
+
+def _check_all(values: Mapping[str, Any], source: str, *, strict: bool) -> dict[str, Said]:
     """Check settings; where not strict, names that are nothing like ours are another's."""
-    checked: dict[str, Any] = {}
+    checked: dict[str, Said] = {}
     for name, value in values.items():
         option = OPTIONS.get(name)
         if option is not None:
-            checked[name] = check_value(option, value, source)
+            checked[name] = Said(check_value(option, value, source), source)
             continue
-        nearest = (_nearest if strict else _near_miss)(str(name), (*OPTIONS, "PORTS"))
-        if strict or nearest:
-            hint = f": did you mean {nearest}?" if nearest else ""
-            raise OperationFailed(f"unknown setting {name} = {value!r} in {source}{hint}")
-    return checked
+        close = (nearest if strict else near_miss)(str(name), (*OPTIONS, "PORTS"))
+        if strict or close:
+            shown = shown_unknown(str(name), value, close)
+            raise OperationFailed(f"unknown setting {name} = {shown} in {source}{hint(close)}")
+    return _by_newest_name(checked)
+
+
+def _by_newest_name(found: dict[str, Said]) -> dict[str, Said]:
+    """Return what one source says with older names of options replaced by the ones of now."""
+    for option in _TABLE:
+        if option.alias_of and option.name in found:
+            older = found.pop(option.name)
+            found.setdefault(option.alias_of, older)
+    return found
+
+
+def _check_own(said: Mapping[str, Said], port: str) -> None:
+    """Refuse for one port what is the whole server's.
+
+    Raises:
+        OperationFailed: naming the option, the port and who said it.
+    """
+    if port in (MAIN_PORT, EVERY_PORT):
+        return
+    for name, one in said.items():
+        if OPTIONS[name].of_server:
+            raise OperationFailed(
+                f"{name} belongs to the whole server: {one.source} cannot set it for the port "
+                f"{port!r} alone; set it for the main port"
+            )
 
 
 def _read_source(source: Source) -> tuple[dict[str, Any], str, bool]:
     """Return the settings of a source, its name, and whether all of them must be ours."""
     if isinstance(source, Mapping):
-        return dict(source), "the settings", True
+        return dict(source), "run(settings=...)", True
     if isinstance(source, ModuleType):
         return _upper_case(vars(source)), f"the module {source.__name__}", False
     if not isinstance(source, (str, os.PathLike)):
         raise OperationFailed(f"settings is {source!r}, but must be a path, a module or a dict")
     text = os.fspath(source)
     if text.endswith(".py") or os.sep in text or os.path.isfile(text):
-        return _run_file(text), text, False
+        return _run_file(text), f"the file {text}", False
     return _import_module(text), f"the module {text}", False
 
 
@@ -487,7 +467,8 @@ def _run_file(path: str) -> dict[str, Any]:
     from runpy import run_path
 
     if not os.path.isfile(path):
-        raise OperationFailed(f"the settings file {path} is not there")
+        close = hint(nearest_path(path))
+        raise OperationFailed(f"the settings file {path} is not there{close}")
     try:
         return _upper_case(run_path(path))
     except Exception as error:

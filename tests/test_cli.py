@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from integration.program import environment, program, serving
 from support import PATIENCE, receive_all, wait_until
 
 import hwebserver
+from hwebserver import cli
+from hwebserver.settings import OPTIONS
 
 posix_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to send")
 
@@ -253,7 +256,9 @@ def test_help_names_every_option(command):
     ended = command("--help")
     assert ended.returncode == 0
     for option in ("--host", "--port", "--threads", "--debug", "--no-debug", "--reload",
-                   "--no-reload", "--access-log", "--verbosity", "--version"):  # fmt: skip
+                   "--no-reload", "--access-log", "--verbosity", "--version", "--bind", "--uds",
+                   "--fd", "--certfile", "--keyfile", "--ca-certs", "--allowed-host",
+                   "--log-file", "--settings", "--set", "--show-settings"):  # fmt: skip
         assert option in ended.stdout
 
 
@@ -412,6 +417,138 @@ def test_a_wrong_variable_is_named(app, command, variable, value, told):
     assert ended.returncode == 1
     assert all(text in ended.stderr for text in told)
     assert "Traceback" not in ended.stderr
+
+
+# --- where to listen, and every other option ---
+
+
+def given(*arguments):
+    """What the command line sets: option -> its value."""
+    options = cli._parser().parse_args([".", *arguments])
+    return {name: said.value for name, said in cli._given(options).items()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (["-b", "0.0.0.0:8123"], {"ADDRESS": "0.0.0.0", "PORT": 8123}),
+        (["--bind", "[::1]:8123"], {"ADDRESS": "[::1]", "PORT": 8123}),
+        (["--bind", "[::1]"], {"ADDRESS": "[::1]"}),
+        (["--bind", "localhost"], {"ADDRESS": "localhost"}),
+        (["--bind", ":8123"], {"PORT": 8123}),
+        (["--bind", "8123"], {"PORT": 8123}),
+        (["--bind", "unix:/run/web.sock"], {"ADDRESS": "unix:/run/web.sock"}),
+        (["--uds", "/run/web:1.sock"], {"ADDRESS": "unix:/run/web:1.sock"}),
+        (["--fd", "3"], {"ADDRESS": "fd:3"}),
+        (["--bind", "fd:3"], {"ADDRESS": "fd:3"}),
+        (["--allowed-host", "a", "--allowed-host", "b,c"], {"ALLOWED_HOSTS": ["a", "b", "c"]}),
+        (["--set", "BODY_TIMEOUT=2.5"], {"BODY_TIMEOUT": 2.5}),
+        (["--set", "IPV6=no", "--set", "IPV6=yes"], {"IPV6": True}),
+        (["--set", "SHUTDOWN_TIMEOUT=none"], {"SHUTDOWN_TIMEOUT": None}),
+        (["--set", "SSL_REDIRECT_HOST=a=b"], {"SSL_REDIRECT_HOST": "a=b"}),
+        (
+            ["--set", "CORS_ALLOWED_ORIGINS=a,b", "--set", "CORS_ALLOWED_ORIGINS=c"],
+            {"CORS_ALLOWED_ORIGINS": ["a", "b", "c"]},
+        ),
+    ],
+)
+def test_an_option_of_the_command_line_sets(arguments, options):
+    assert given(*arguments) == options
+
+
+@pytest.mark.parametrize(
+    "flags", [("--certfile", "--keyfile", "--ca-certs"),
+              ("--ssl-certfile", "--ssl-keyfile", "--ssl-ca-certs")],
+)  # fmt: skip
+def test_certificates_are_named_as_other_servers_name_them(tmp_path, flags):
+    names = ("SSL_CERTIFICATE", "SSL_CERTIFICATE_KEY", "SSL_CLIENT_CA")
+    path = tmp_path / "a.pem"
+    path.write_text("")
+    arguments = [text for flag in flags for text in (flag, str(path))]
+    assert given(*arguments) == dict.fromkeys(names, str(path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--bind", "::1"], "--bind ::1: an IPv6 address stands in brackets"),
+        (["--bind", "a:b"], "--bind a:b: 'b' is no number"),
+        (["--bind", "a:65536"], "PORT is 65536 in --bind"),
+        (["--bind", "a:80", "--port", "90"], "--port and --bind both set PORT"),
+        (["--uds", "a", "--host", "b"], "--host and --uds both set ADDRESS"),
+        (["--fd", "x"], "--fd"),
+        (["--set", "BACKLOG"], "--set BACKLOG: write NAME=VALUE"),
+        (["--set", "BACKLGO=5"], "did you mean BACKLOG?"),
+        (["--set", "BACKLOG=many"], "BACKLOG is 'many' in --set"),
+        (["--set", "BACKLOG=0"], "BACKLOG is 0 in --set"),
+        (["--set", "DEBUG=1", "--debug"], "--debug and --set both set DEBUG"),
+        (["--set", "ACCESS_TOKEN=s3cret"], "set HWEBSERVER_ACCESS_TOKEN instead"),
+        (["--certfile", "/no/such.pem"], "SSL_CERTIFICATE is '/no/such.pem' in --certfile"),
+    ],
+)
+def test_a_wrong_value_is_an_error_of_usage_that_names_it(capsys, arguments, told):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["nowhere", *arguments])
+    assert ended.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert told in last
+    assert "s3cret" not in last
+
+
+def test_there_is_no_flag_for_a_secret():
+    assert not [name for name, one in OPTIONS.items() if one.secret and (one.flag or one.argument)]
+
+
+def test_options_win_over_what_the_application_says_of_the_number_of_its_port(write, command):
+    write("app.py", APP + "hwebserver.setSettingsForPort({'BACKLOG': 7}, 8123)\n")
+    ended = command("app.py", "--port", "8123", "--set", "BACKLOG=9", "--show-settings")
+    assert re.search(r"^\* BACKLOG += 9 +# --set$", ended.stdout, re.MULTILINE)
+
+
+def test_a_settings_file_is_named_instead_of_the_applications_own(write, serve):
+    write("app.py", APP + "hwebserver.run(settings={'SERVER_HEADER': 'its own'})\n")
+    write("web_settings.py", "SERVER_HEADER = 'named'\n")
+    for named in ("web_settings.py", "web_settings"):
+        assert serve("app.py", "--settings", named).get("/").headers["Server"] == "named"
+
+
+def test_a_settings_file_that_is_not_there_is_named(app, command):
+    ended = command(app, "--settings", "nowhere.py")
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "nowhere.py" in ended.stderr
+
+
+def test_the_settings_are_shown_and_nothing_is_started(write, command):
+    write(
+        "app.py",
+        APP.replace("port=1", "port=1, ports=['files'], max_num_threads=3")
+        + "hwebserver.setSecurity(access_token='s3cret')\n"
+        + "hwebserver.run(1, ports=['files'], settings={'PORTS': {'files': {'PORT': 1}}})\n",
+    )
+    ended = command("app.py", "--debug", "--show-settings", HWEBSERVER_BACKLOG="9")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    said = [" ".join(line.split()) for line in ended.stdout.splitlines() if "#" in line]
+    assert said == [
+        "* PORT = 1 # run(port=...)",
+        "* DEBUG = True # --debug",
+        "* ACCESS_TOKEN = *** # setSecurity",
+        "* BACKLOG = 9 # the environment variable HWEBSERVER_BACKLOG",
+        "* PORT = 1 # PORTS['files'] of run(settings=...)",
+        "* DEBUG = True # --debug",
+        "* BACKLOG = 9 # the environment variable HWEBSERVER_BACKLOG",
+    ]
+
+
+def test_the_settings_are_shown_without_a_target(command):
+    ended = command("--show-settings", "--threads", "5", HWEBSERVER_HOST="::1")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "main port: 2 set, " in ended.stdout
+
+
+def test_settings_that_cannot_be_are_not_shown(command):
+    ended = command("--show-settings", HWEBSERVER_PORT="eighty")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "HWEBSERVER_PORT" in ended.stderr
 
 
 # --- what an application says itself ---

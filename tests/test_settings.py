@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import socket
@@ -14,7 +15,7 @@ from support import PATIENCE, fetch, running
 
 import hwebserver
 from hwebserver import OperationFailed
-from hwebserver.settings import MAIN_PORT, OPTIONS, Settings, port_key
+from hwebserver.settings import MAIN_PORT, OPTIONS, Said, Settings, port_key, ports_key
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +26,20 @@ def no_environment(monkeypatch):
             monkeypatch.delenv(name)
 
 
-def values(file=None, own=None, arguments=None, port=MAIN_PORT):
-    """The settings of a port after everybody has spoken."""
+def settings_of(file=None, own=None, arguments=None, command_line=None):
+    """The settings after everybody has spoken."""
     settings = Settings()
     settings.load(file)
     for name, these in (own or {}).items():
-        settings.set_for_port(these, port_key(name))
+        settings.set_for_port(these, ports_key(name))
     settings.set_arguments(arguments or {})
-    return settings.for_port(port)
+    settings.set_command_line({n: Said(v, "--set") for n, v in (command_line or {}).items()})
+    return settings
+
+
+def values(*said, port=MAIN_PORT, **more):
+    """The settings of a port after everybody has spoken."""
+    return settings_of(*said, **more).for_port(port)
 
 
 def refusal(server, port=0, **arguments):
@@ -75,6 +82,47 @@ def test_the_defaults_are_those_that_the_api_names():
     assert found["DEBUG"] is found["ALLOW_SYSTEM_PORT"] is False
 
 
+#: API.md, part 1, "Settings", and what part 2 adds; unset is None.
+NAMES = {
+    "PORT": 8008, "MAX_PORT": None, "ALLOW_SYSTEM_PORT": False, "ADDRESS": "", "IPV6": True,
+    "ALLOWED_HOSTS": None, "USE_X_FORWARDED_HOST": False, "LOG_FILE": None,
+    "MIN_LOG_SEVERITY": hwebserver.WarningSeverity, "SSL_CERTIFICATE": None,
+    "SSL_CERTIFICATE_KEY": None, "SSL_DH_PARAMS": None, "SSL_CLIENT_CA": None,
+    "SSL_VERIFY_PEER": True, "SSL_REDIRECT": False, "SSL_REDIRECT_HOST": "",
+    "SSL_REDIRECT_EXEMPT": [], "SECURE_HSTS_SECONDS": 0, "SECURE_HSTS_INCLUDE_SUBDOMAINS": False,
+    "SECURE_HSTS_PRELOAD": False, "CORS_ALLOWED_ORIGINS": None, "CORS_ORIGIN_WHITELIST": None,
+    "CORS_ALLOWED_ORIGIN_REGEXES": None, "CORS_ALLOW_ALL_ORIGINS": None,
+    "CORS_ALLOW_METHODS": ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"],
+    "CORS_ALLOW_HEADERS": ["accept", "authorization", "content-type", "user-agent",
+                           "x-csrftoken", "x-requested-with"],
+    "CORS_EXPOSE_HEADERS": [], "CORS_ALLOW_CREDENTIALS": False, "CORS_PREFLIGHT_MAX_AGE": 86400,
+    "ACCESS_TOKEN": None, "TRUSTED_PROXIES": [], "SERVER_HEADER": "hwebserver",
+}  # fmt: skip
+
+
+def test_every_name_of_the_api_is_in_the_table_with_its_default():
+    found = values()
+    assert {name: found[name] for name in NAMES} == NAMES
+
+
+def test_every_argument_of_run_that_sets_an_option_is_in_the_table():
+    others = {"in_background", "settings", "ports", "port_callback"}
+    parameters = set(inspect.signature(hwebserver.run).parameters) - others
+    assert {option.argument for option in OPTIONS.values() if option.argument} == parameters
+
+
+def test_a_list_that_was_given_back_belongs_to_who_has_it():
+    lists = [name for name, option in OPTIONS.items() if option.kind is list]
+    mine = ["mine"]
+    settings = settings_of(own={"main": {"TRUSTED_PROXIES": mine}})
+    mine.append("changed")
+    for name in lists:
+        (settings.for_port("main")[name] or []).append("changed")
+    assert settings.for_port("main")["TRUSTED_PROXIES"] == ["mine"]
+    assert not any("changed" in (settings.for_port("files")[name] or []) for name in lists)
+    assert not any("changed" in (option.default or []) for option in map(OPTIONS.get, lists))
+
+
 # --- what is wrong is an error at once ---
 
 WRONG = [
@@ -89,6 +137,11 @@ WRONG = [
     ({"SHUTDOWN_TIMEOUT": "10"}, ["SHUTDOWN_TIMEOUT", "'10'", "float"]),
     ({"SHUTDOWN_TIMEOUT": -1}, ["SHUTDOWN_TIMEOUT", "-1"]),
     ({"SHUTDOWN_TIMEOUT": float("nan")}, ["SHUTDOWN_TIMEOUT", "nan"]),
+    ({"ALLOWED_HOSTS": "a.example"}, ["ALLOWED_HOSTS", "['a.example']"]),
+    ({"SSL_CERTIFICATE": "/no/such.pem"}, ["SSL_CERTIFICATE", "/no/such.pem", "not there"]),
+    ({"LOG_FILE": "/no/such/folder/log"}, ["LOG_FILE", "/no/such/folder", "not there"]),
+    ({"MIN_LOG_SEVERITY": 5}, ["MIN_LOG_SEVERITY", "5", "4"]),
+    ({"ACCESS_LOG_FORMAT": "apache"}, ["ACCESS_LOG_FORMAT", "'apache'", "combined"]),
 ]
 UNKNOWN = [
     ({"PROT": 8008}, ["PROT", "8008", "PORT"]),
@@ -219,6 +272,11 @@ def test_a_source_that_is_not_there_is_refused_with_its_name(server, source):
     assert source in refusal(server, settings=source)
 
 
+def test_a_file_that_is_not_there_is_refused_with_the_nearest_one(server, tmp_path):
+    (tmp_path / "settings.py").write_text("")
+    assert str(tmp_path / "settings.py") in refusal(server, settings=str(tmp_path / "setings.py"))
+
+
 @pytest.mark.parametrize("text", ["1 / 0", "def", "import no_such_module", "raise ValueError('x')"])
 def test_a_file_that_fails_is_refused_with_its_name(server, tmp_path, text):
     file = tmp_path / "broken.py"
@@ -252,6 +310,84 @@ def test_the_settings_of_a_django_project_are_left_alone(server, tmp_path):
     file.write_text("\n".join([*lines, "SERVER_HEADER = 'ours'", "DEBUG = False"]))
     with running(server, settings=str(file)):
         assert header(server) == "ours"
+
+
+#: As people have it: the names that Django and we share, in the forms that Django takes.
+PROJECT = """
+import re
+from pathlib import Path
+from corsheaders_like import default_headers
+
+BASE_DIR = Path(__file__).resolve().parent
+SECRET_KEY = "django-insecure-0"
+DEBUG = False
+ALLOWED_HOSTS = ("localhost", ".studio.example")
+INSTALLED_APPS = ["django.contrib.admin", "corsheaders"]
+MIDDLEWARE = ["corsheaders.middleware.CorsMiddleware"]
+ROOT_URLCONF = "site.urls"
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db"}}
+STATIC_URL = "static/"
+LOGGING = {"version": 1}
+USE_X_FORWARDED_HOST = True
+USE_X_FORWARDED_PORT = True
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_SSL_REDIRECT = True
+SECURE_SSL_HOST = "studio.example"
+SECURE_REDIRECT_EXEMPT = [r"^health$"]
+SECURE_HSTS_SECONDS = 60 * 60
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+SECURE_HSTS_PRELOAD = True
+CORS_ALLOWED_ORIGINS = ("https://studio.example",)
+CORS_ALLOWED_ORIGIN_REGEXES = [re.compile(r"^https://\\w+\\.studio\\.example$"), r"https://b"]
+CORS_ALLOW_METHODS = ("GET", "POST")
+CORS_ALLOW_HEADERS = (*default_headers, "x-render")
+CORS_EXPOSE_HEADERS = ()
+CORS_ALLOW_CREDENTIALS = True
+CORS_PREFLIGHT_MAX_AGE = 600
+CORS_URLS_REGEX = r"^/api/.*$"
+LOG_FILE = BASE_DIR / "web.log"
+PORTS = {"admin": {"PORT": 0, "ALLOWED_HOSTS": ("localhost",)}}
+"""
+
+
+def test_the_settings_of_a_django_project_hold_where_they_mean_the_same(tmp_path, monkeypatch):
+    (tmp_path / "corsheaders_like.py").write_text("default_headers = ('accept', 'dnt')\n")
+    (tmp_path / "settings.py").write_text(PROJECT)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "corsheaders_like", raising=False)
+    settings = settings_of(tmp_path / "settings.py")
+    found = settings.for_port("main")
+    assert {name: found[name] for name in NAMES if found[name] != OPTIONS[name].default} == {
+        "ALLOWED_HOSTS": ["localhost", ".studio.example"],
+        "USE_X_FORWARDED_HOST": True,
+        "SECURE_HSTS_SECONDS": 3600,
+        "SECURE_HSTS_INCLUDE_SUBDOMAINS": True,
+        "SECURE_HSTS_PRELOAD": True,
+        "CORS_ALLOWED_ORIGINS": ["https://studio.example"],
+        "CORS_ALLOWED_ORIGIN_REGEXES": [r"^https://\w+\.studio\.example$", r"https://b"],
+        "CORS_ALLOW_METHODS": ["GET", "POST"],
+        "CORS_ALLOW_HEADERS": ["accept", "dnt", "x-render"],
+        "CORS_ALLOW_CREDENTIALS": True,
+        "CORS_PREFLIGHT_MAX_AGE": 600,
+        "LOG_FILE": str(tmp_path / "web.log"),
+    }
+    assert settings.for_port("admin")["ALLOWED_HOSTS"] == ["localhost"]
+
+
+def test_the_older_name_of_an_option_is_another_name_of_it(monkeypatch):
+    older, newer = {"CORS_ORIGIN_WHITELIST": ["https://a"]}, {"CORS_ALLOWED_ORIGINS": ["https://b"]}
+    for said, wins in [
+        ([older], "https://a"),
+        ([{**newer, **older}], "https://b"),
+        ([older, {"main": newer}], "https://b"),
+        ([newer, {"main": older}], "https://a"),
+    ]:
+        found = values(*said)
+        assert found["CORS_ALLOWED_ORIGINS"] == [wins]
+        assert found["CORS_ORIGIN_WHITELIST"] is None
+    monkeypatch.setenv("HWEBSERVER_CORS_ORIGIN_WHITELIST", "https://c,https://d")
+    assert values()["CORS_ALLOWED_ORIGINS"] == ["https://c", "https://d"]
+    assert values(newer)["CORS_ALLOWED_ORIGINS"] == ["https://b"]
 
 
 @pytest.mark.parametrize("name", ["SERVER_HEADERS", "MAX_REQUEST_SIZ", "DEBUGS", "PROTS"])
@@ -369,6 +505,48 @@ def test_what_is_no_name_of_a_port_is_refused(server, port):
         server.setSettingsForPort({}, port)
 
 
+@pytest.mark.parametrize("port", [-2, 65536, 1 << 40, "*"])
+def test_what_can_be_no_port_is_refused_wherever_it_is_named(server, port):
+    for call in (
+        lambda: server.setSettingsForPort({}, port),
+        lambda: server.urlHandler("/", ports=[port]),
+        lambda: server.run(0, ports=[port], in_background=True),
+    ):
+        with pytest.raises(OperationFailed, match=re.escape(str(port))):
+            call()
+
+
+#: What one port cannot have for itself.
+OF_SERVER = {
+    "MAX_NUM_THREADS": 8, "VERBOSITY": 1, "RELOAD_SOURCE_CHANGES": False, "MAX_CONNECTIONS": 9,
+    "MAX_EVENT_STREAMS": 9, "SHUTDOWN_TIMEOUT": None,
+}  # fmt: skip
+
+
+def test_these_options_belong_to_the_whole_server():
+    assert {name for name, option in OPTIONS.items() if option.of_server} == set(OF_SERVER)
+
+
+@pytest.mark.parametrize("name", OF_SERVER)
+def test_an_option_of_the_whole_server_is_refused_for_one_port(server, name):
+    own = {name: OF_SERVER[name]}
+    words = rf"{name} belongs to the whole server.*'files'"
+    with pytest.raises(OperationFailed, match=words):
+        server.setSettingsForPort(own, "files")
+    with pytest.raises(OperationFailed, match=words):
+        values({"PORTS": {"files": own}})
+    for port in ("", "main", 0, -1):
+        assert values(own={port: own})[name] == OF_SERVER[name]
+    assert values({"PORTS": {"main": own}})[name] == values(own)[name] == OF_SERVER[name]
+
+
+def test_whose_number_a_number_is_shows_when_the_ports_are_opened():
+    settings = settings_of(own={8123: {"MAX_NUM_THREADS": 8}}, arguments={"PORT": 8123})
+    assert settings.for_port("main")["MAX_NUM_THREADS"] == 8
+    with pytest.raises(OperationFailed, match="MAX_NUM_THREADS belongs to the whole server"):
+        settings_of(own={8123: {"MAX_NUM_THREADS": 8}}).for_port("8123")
+
+
 # --- the environment ---
 
 
@@ -394,6 +572,12 @@ def test_the_environment_sets_options(server, monkeypatch):
         ("SHUTDOWN_TIMEOUT", "None", "SHUTDOWN_TIMEOUT", None),
         ("SERVER_HEADER", "", "SERVER_HEADER", ""),
         ("ACCESS_LOG", "no", "ACCESS_LOG", False),
+        ("ALLOWED_HOSTS", "a.example, [::1]", "ALLOWED_HOSTS", ["a.example", "[::1]"]),
+        ("ALLOWED_HOST", "a.example", "ALLOWED_HOSTS", ["a.example"]),
+        ("TRUSTED_PROXIES", "", "TRUSTED_PROXIES", []),
+        ("CORS_ALLOWED_ORIGINS", "None", "CORS_ALLOWED_ORIGINS", None),
+        ("SSL_CERTIFICATE", "", "SSL_CERTIFICATE", None),
+        ("UNIX_SOCKET_MODE", "660", "UNIX_SOCKET_MODE", 0o660),
     ],
 )
 def test_a_variable_is_read_as_the_type_of_its_option(monkeypatch, name, text, option, value):
@@ -405,7 +589,8 @@ def test_a_variable_is_read_as_the_type_of_its_option(monkeypatch, name, text, o
 @pytest.mark.parametrize(
     ("name", "text"),
     [("PORT", "abc"), ("PORT", ""), ("PORT", "-1"), ("DEBUG", "maybe"), ("SHUTDOWN_TIMEOUT", "x"),
-     ("SHUTDOWN_TIMEOUT", "nan"), ("THREADS", "0")],
+     ("SHUTDOWN_TIMEOUT", "nan"), ("THREADS", "0"), ("SSL_CERTIFICATE", "/no/such.pem"),
+     ("UNIX_SOCKET_MODE", "999"), ("ACCESS_TOKEN", "")],
 )  # fmt: skip
 def test_a_wrong_variable_is_refused_with_its_name_and_value(server, monkeypatch, name, text):
     monkeypatch.setenv(f"HWEBSERVER_{name}", text)
@@ -448,6 +633,56 @@ def test_the_later_wins(server, monkeypatch):
     with running(server, settings=settings):
         order.append(header(server))
     assert order == ["hwebserver", "environment", "file", "file, of the port", "set"]
+
+
+def test_of_two_that_say_something_the_later_wins(monkeypatch):
+    """Every pair of sources, each with its own value, in the order of who wins."""
+
+    def main_port(*levels):
+        monkeypatch.delenv("HWEBSERVER_BODY_TIMEOUT", raising=False)
+        if 1 in levels:
+            monkeypatch.setenv("HWEBSERVER_BODY_TIMEOUT", "1")
+        one = {level: {"BODY_TIMEOUT": float(level)} for level in levels}
+        file = {**one.get(2, {}), "PORTS": {"main": one.get(3, {})}}
+        own = {-1: one.get(4, {}), "main": one.get(5, {})}
+        return values(file, own, command_line=one.get(6, {}))["BODY_TIMEOUT"]
+
+    for lower in range(1, 7):
+        for upper in range(lower, 7):
+            assert main_port(lower, upper) == upper
+
+
+def test_the_command_line_speaks_of_the_main_port_and_for_run_of_all():
+    line = {"ADDRESS": "0.0.0.0", "PORT": 8123, "DEBUG": True, "SERVER_HEADER": "line"}
+    own = {"files": {"PORT": 8200, "DEBUG": False}}
+    arguments = {"PORT": 1, "DEBUG": False}
+    settings = settings_of({"SERVER_HEADER": "file"}, own, arguments, line)
+    main, files = settings.for_port("main"), settings.for_port("files")
+    assert {name: main[name] for name in line} == line
+    assert {name: files[name] for name in line} == {
+        "ADDRESS": "", "PORT": 8200, "DEBUG": True, "SERVER_HEADER": "file",
+    }  # fmt: skip
+
+
+def test_who_said_it_is_known(monkeypatch, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "SEND_TIMEOUT = 1\nPORTS = {8123: {'HEAD_TIMEOUT': 1}, '': {'BODY_TIMEOUT': 1}}\n"
+    )
+    monkeypatch.setenv("HWEBSERVER_HOST", "127.0.0.1")
+    own = {"main": {"LINGER_TIMEOUT": 1}, "files": {"PORT": 1}}
+    settings = settings_of(tmp_path / "own.py", own, {"DEBUG": True}, {"BACKLOG": 5})
+    main = {name: one.source for name, one in settings.explain("main").items()}
+    assert {name: who for name, who in main.items() if who != "default"} == {
+        "ADDRESS": "the environment variable HWEBSERVER_HOST",
+        "SEND_TIMEOUT": f"the file {tmp_path / 'own.py'}",
+        "BODY_TIMEOUT": f"PORTS[''] of the file {tmp_path / 'own.py'}",
+        "LINGER_TIMEOUT": "setSettingsForPort",
+        "DEBUG": "run(debug=...)",
+        "BACKLOG": "--set",
+    }
+    other = settings.explain("8123")
+    assert other["PORT"] == (8123, "its name")
+    assert other["HEAD_TIMEOUT"].source == f"PORTS[8123] of the file {tmp_path / 'own.py'}"
 
 
 def test_the_arguments_of_run_win_over_everything(server, monkeypatch):

@@ -449,9 +449,17 @@ class Connection:
         if upgrade is None or exchange is None:
             self.close()
             return
-        sockets, writer = self._endpoint.sockets, self._endpoint.writer
+        endpoint, sockets = self._endpoint, self._endpoint.sockets
         early = self._reader.take_rest()
-        socket = WebSocketConnection(self.transport, upgrade, exchange, early, sockets, writer)
+        socket = WebSocketConnection(
+            self.transport,
+            upgrade,
+            exchange,
+            early,
+            sockets,
+            endpoint.socket_settings,
+            endpoint.writer,
+        )
         try:
             sockets.begin(socket)
         except RuntimeError as error:

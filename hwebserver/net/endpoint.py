@@ -11,7 +11,7 @@ from ..exchange import Application, Port
 from ..protocol.http1 import Limits
 from ..protocol.response import HeadWriter
 from .stream import Producers
-from .websocket import Sockets
+from .websocket import Sockets, SocketSettings
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -68,6 +68,7 @@ class Endpoint:
         writer: Writes response heads.
         producers: Where streams are made that no worker makes.
         sockets: Where connections go that become WebSockets.
+        socket_settings: The limits and deadlines of those.
         tell: Has the polling thread resume a connection that waits; any thread may call it.
 
     Attributes:
@@ -84,6 +85,7 @@ class Endpoint:
         writer: HeadWriter,
         producers: Producers,
         sockets: Sockets,
+        socket_settings: SocketSettings,
         tell: Callable[[Connection], None],
     ) -> None:
         self.port = port
@@ -93,6 +95,7 @@ class Endpoint:
         self.writer = writer
         self.producers = producers
         self.sockets = sockets
+        self.socket_settings = socket_settings
         self.tell = tell
         self.draining = False
         self.streams_end = NEVER

@@ -80,16 +80,14 @@ class Sockets:
 
     Args:
         loop: Where they live.
-        settings: Their limits and deadlines.
 
     Attributes:
         on_worker: Has a worker run an errand; set by the pool.
         on_end: Called when a socket has ended.
     """
 
-    def __init__(self, loop: Loop, settings: SocketSettings) -> None:
+    def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.settings = settings
         self.on_worker: Callable[[Errand], None] = lambda errand: errand.run()
         self.on_end: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
@@ -199,6 +197,7 @@ class WebSocketConnection:
         exchange: The exchange of the upgrade, finished when the socket has ended.
         early: What came behind the head of the upgrade.
         sockets: Those of the server.
+        settings: The limits and deadlines of those of the port.
         writer: Writes the head of an answer that refuses the upgrade.
     """
 
@@ -250,6 +249,7 @@ class WebSocketConnection:
         exchange: Exchange,
         early: bytes,
         sockets: Sockets,
+        settings: SocketSettings,
         writer: HeadWriter,
     ) -> None:
         self._transport = transport
@@ -257,7 +257,7 @@ class WebSocketConnection:
         self._exchange = exchange
         self._early = early
         self._sockets = sockets
-        self._settings = sockets.settings
+        self._settings = settings
         self._writer = writer
         self._loop: Any = None
         self._thread = 0
