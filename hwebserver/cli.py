@@ -66,13 +66,22 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         server.overrule(given)
         if options.show_settings:
-            print(server.describeSettings(run_arguments))
+            _print(server.describeSettings(run_arguments))
         else:
             server.run(**{**run_arguments, "in_background": False})
     except OperationFailed as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _print(text: str) -> None:
+    """Print a long text, of which a reader may want no more than the beginning (``| head``)."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python would complain again when it flushes the pipe at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -771,3 +771,14 @@ def stop(request):
     assert server.get("/stop").text == "stopping"
     assert server.wait() == 0
     assert "Traceback" not in server.output
+
+
+def test_settings_whose_reader_has_gone_are_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        arguments = [sys.executable, "-m", "hwebserver", "--show-settings"]
+        ended = subprocess.run(arguments, stdout=writer, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")
