@@ -112,6 +112,7 @@ class Connection:
         "_sent",
         "_status",
         "_step",
+        "_tally",
         "_upgrading",
         "deadline",
         "interest",
@@ -128,6 +129,7 @@ class Connection:
         self.deadline = now + endpoint.timeouts.head
         self._info = info
         self._endpoint = endpoint
+        self._tally = endpoint.tally.begin(transport)
         self._reader = RequestReader(endpoint.limits)
         self._head: Optional[RequestHead] = None
         self._exchange: Optional[Exchange] = None
@@ -449,9 +451,18 @@ class Connection:
         if upgrade is None or exchange is None:
             self.close()
             return
-        sockets, writer = self._endpoint.sockets, self._endpoint.writer
+        endpoint, sockets = self._endpoint, self._endpoint.sockets
         early = self._reader.take_rest()
-        socket = WebSocketConnection(self.transport, upgrade, exchange, early, sockets, writer)
+        socket = WebSocketConnection(
+            self.transport,
+            upgrade,
+            exchange,
+            early,
+            sockets,
+            endpoint.writer,
+            endpoint.port,
+            self._tally,
+        )
         try:
             sockets.begin(socket)
         except RuntimeError as error:
@@ -768,6 +779,7 @@ class Connection:
                 delivery.clear()
         finally:
             if exchange is not None:
+                self._tally.answers[status // 100] += 1
                 exchange.finish(status, sent, now - self._began)
 
     def close(self) -> None:
@@ -778,4 +790,7 @@ class Connection:
         # Bound methods would keep the connection alive through itself.
         self._step, self._channel = _closed, None
         self.transport.close()
-        self._release(time.monotonic())
+        try:
+            self._release(time.monotonic())
+        finally:
+            self._tally.end()
