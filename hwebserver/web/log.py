@@ -50,7 +50,9 @@ def mask_token(text: str) -> str:
     Args:
         text: A request target, a query, or another URI.
     """
-    return _TOKEN.sub(r"\1***", text) if "=" in text else text
+    if "%" not in text and "access_token" not in text.lower():
+        return text  # as most are
+    return _TOKEN.sub(r"\1***", text)
 
 
 # --- lines of requests ---
