@@ -244,18 +244,18 @@ def _take_file(name: str, port: Optional[Port], values: Values) -> LogFile:
         OperationFailed: it cannot be opened.
     """
     path = values[name]
-    key = os.path.realpath(path)
     with _lock:
-        file = _files.get(key)
-        if file is None:
-            try:
+        try:
+            key = os.path.realpath(path)
+            if key not in _files:
                 target = _open_file(path, values["LOG_FILE_MAX_SIZE"], values["LOG_FILE_COUNT"])
-            except (OSError, ValueError) as error:
-                where = "" if port is None else f" of the port {port.name!r}"
-                reason = getattr(error, "strerror", None) or error
-                message = f"{name}{where} cannot be opened: {path}: {reason}"
-                raise OperationFailed(message) from error
-            file = _files[key] = LogFile(key, target)
+                _files[key] = LogFile(key, target)
+        except (OSError, ValueError) as error:
+            where = "" if port is None else f" of the port {port.name!r}"
+            reason = getattr(error, "strerror", None) or error
+            message = f"{name}{where} cannot be opened: {path}: {reason}"
+            raise OperationFailed(message) from error
+        file = _files[key]
         file.users += 1
         return file
 
