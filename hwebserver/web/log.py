@@ -205,15 +205,21 @@ class AccessLog:
         style: ``common``, ``combined`` or ``json``.
         logger: Where they go.
         details: Whether header fields and timing may follow, where the access log is at DEBUG.
+        wanted: Says each time whether there is to be a line; None: there always is.
 
     Attributes:
         logger: Where they go.
     """
 
     def __init__(
-        self, style: str, logger: logging.Logger = access_logger, details: bool = True
+        self,
+        style: str,
+        logger: logging.Logger = access_logger,
+        details: bool = True,
+        wanted: Optional[Callable[[], bool]] = None,
     ) -> None:
         self.logger = logger
+        self._wanted = wanted
         self._write = _writer(style)
         self._makes_id = style == "json"
         self._details = details
@@ -228,6 +234,8 @@ class AccessLog:
         request_id: str,
     ) -> None:
         """Write the line of an exchange; see ``Entry``."""
+        if self._wanted is not None and not self._wanted():
+            return
         detailed = self._details and head is not None and access_logger.isEnabledFor(logging.DEBUG)
         if not request_id and (detailed or self._makes_id):
             request_id = make_id()
@@ -277,6 +285,7 @@ class _ConsoleHandler(_StreamHandler):
             self.addFilter(lambda record: False)
         self.users = 0
         self.former_levels = (package_logger.level, access_logger.level)
+        self.access_level: Optional[int] = None  # as servers have set it
 
 
 class Console:
@@ -289,21 +298,23 @@ class Console:
         verbosity: 0: startup and errors; 1: a line a request; 2: header fields and timing.
         debug: Whether debug messages are shown too.
         access_log: Whether a line a request is written; None: by the verbosity.
-
-    Attributes:
-        access_is_set: Whether the host has set the level of the access log itself.
     """
 
     def __init__(self, verbosity: int, debug: bool, access_log: Optional[bool]) -> None:
         self._handler = _shared_handler()
         self._handler.users += 1
-        self.access_is_set = self._handler.former_levels[1] != logging.NOTSET
         wanted = verbosity > 0 if access_log is None else access_log
         access = (logging.DEBUG if verbosity > 1 else logging.INFO) if wanted else logging.WARNING
         levels = (logging.DEBUG if debug else logging.INFO, access)
         for logger, former, level in zip(_LOGGERS, self._handler.former_levels, levels):
             if former == logging.NOTSET and (not logger.level or level < logger.level):
                 logger.setLevel(level)
+                if logger is access_logger:
+                    self._handler.access_level = level
+
+    def is_overruled(self) -> bool:
+        """Return whether the level of the access log is one that the host has set."""
+        return access_logger.level != self._handler.access_level
 
     def close(self) -> None:
         """Leave logging as it was, when no other server runs."""

@@ -53,16 +53,15 @@ class Logs:
 
     def __init__(self, ports: Sequence[tuple[Optional[Port], Values]]) -> None:
         settings = [values for _, values in ports]
-        wanted = [_wants_lines(values) for values in settings]
         verbosity = max(values["VERBOSITY"] for values in settings)
         shown = any(map(_shows_lines, settings))
         self._console = Console(verbosity, settings[0]["DEBUG"], shown)
         self._files: list[tuple[LogFile, Optional[_Rule]]] = []
         self.ports: list[PortLog] = []
         try:
-            for (port, values), wants in zip(ports, wanted):
+            for port, values in ports:
                 self._open_log(port, values)
-                self.ports.append(PortLog(self._access_log(port, values, wants), Refusals(port)))
+                self.ports.append(PortLog(self._access_log(port, values), Refusals(port)))
         except BaseException:
             self.close()
             raise
@@ -77,15 +76,14 @@ class Logs:
             self._files.append((file, rule))
             file.add(rule)
 
-    def _access_log(
-        self, port: Optional[Port], values: Values, wanted: Optional[bool]
-    ) -> Optional[AccessLog]:
-        style = values["ACCESS_LOG_FORMAT"]
-        # Who has set the level of the logger has said what is wanted of it.
-        by_level = wanted is None and self._console.access_is_set
-        if not wanted and not by_level:
+    def _access_log(self, port: Optional[Port], values: Values) -> Optional[AccessLog]:
+        style, wanted = values["ACCESS_LOG_FORMAT"], _wants_lines(values)
+        if wanted is None:
+            # A host that sets the level of the logger, now or later, says what it wants of it.
+            return AccessLog(style, wanted=self._console.is_overruled)
+        if not wanted:
             return None
-        details = values["VERBOSITY"] > 1 or by_level
+        details = values["VERBOSITY"] > 1
         if not values["ACCESS_LOG_FILE"]:
             return AccessLog(style, access_logger, details)
         file = _take_file("ACCESS_LOG_FILE", port, values)

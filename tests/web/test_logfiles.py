@@ -315,6 +315,26 @@ def own_handler(name):
         logger.removeHandler(handler)
 
 
+def test_a_host_that_raises_the_access_log_later_gets_lines(site, caplog):
+    with running(site):
+        fetch(site, "/?before")
+        wait_until(lambda: site.statistics()["connections"] == 0)
+        with caplog.at_level(logging.INFO, "hwebserver.access"):
+            fetch(site, "/?meanwhile")
+            wait_until(lambda: "/?meanwhile" in caplog.text)
+    assert "/?before" not in caplog.text
+
+
+def test_a_port_that_says_nothing_gets_no_lines_for_the_sake_of_another(site, caplog):
+    ports = {"loud": {"PORT": 0, "ACCESS_LOG": True}}
+    with running(site, settings={"PORTS": ports}, ports=["loud"]):
+        fetch(site, "/?quiet")
+        fetch(site, "/?loud", port="loud")
+        wait_until(lambda: site.statistics()["connections"] == 0)
+    assert "/?loud" in caplog.text
+    assert "/?quiet" not in caplog.text
+
+
 @pytest.mark.parametrize("name", ["", "hwebserver"])
 def test_the_hosts_handlers_get_everything_once(site, path, name):
     with own_handler(name) as heard:
