@@ -62,6 +62,7 @@ asgiApp = default_server.asgiApp
 webSocket = default_server.webSocket
 insertWebSocketForPort = default_server.insertWebSocketForPort
 webSockets = default_server.webSockets
+statistics = default_server.statistics
 broadcast = default_server.broadcast
 registerWSGIApp = default_server.registerWSGIApp
 insertHandlerForPort = default_server.insertHandlerForPort
@@ -150,6 +151,7 @@ __all__ = [
     "setSSL",
     "setSecurity",
     "setSettingsForPort",
+    "statistics",
     "url",
     "urlHandler",
     "webServerSeverity",

@@ -315,10 +315,12 @@ class Upgrade(NamedTuple):
     Attributes:
         handshake: What the client asks for.
         run: Makes the session of a socket, a coroutine that ends with it.
+        fields: Returns what the answer that accepts it has beside the session's own fields.
     """
 
     handshake: Handshake
     run: Callable[[SocketChannel], Coroutine[Any, Any, None]]
+    fields: Callable[[], tuple[Line, ...]] = tuple
 
 
 class Pace:

@@ -18,13 +18,13 @@ from .web.application import Application
 from .web.asgi_inside import Inside, Workers
 from .web.asgi_out import ASGIApp
 from .web.lifespan import ASGIApplication, Lifespans
-from .web.log import Console
+from .web.logfiles import Logs, PortLog
 from .web.wsgi_out import WSGIApp
 
 Values = Mapping[str, Any]
 
 #: Makes what answers requests.
-MakeApplication = Callable[[Values, Lifespans], Application]
+MakeApplication = Callable[[Values, Lifespans, PortLog], Application]
 
 
 class _Helpers:
@@ -38,13 +38,14 @@ class _Helpers:
     def __init__(self, name: str, values: Values) -> None:
         self.loop = LoopThread(f"{name}-asyncio")
         self.producers = Producers(self.loop, values["MAX_EVENT_STREAMS"], name)
-        self._console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
+        self._logs = Logs([(None, values)])
+        self.log = self._logs.ports[0]
 
     def end(self) -> None:
         """End the threads."""
         self.producers.stop()
         self.producers.join()
-        self._console.close()
+        self._logs.close()
 
 
 def wsgi_app(name: str, values: Values, make: MakeApplication) -> WSGIApp:
@@ -60,7 +61,7 @@ def wsgi_app(name: str, values: Values, make: MakeApplication) -> WSGIApp:
     lifespans = Lifespans(loop.lasting, loop.spawn)
     loop.farewell = lifespans.stop
     return WSGIApp(
-        make(values, lifespans),
+        make(values, lifespans, helpers.log),
         limits_of(values),
         helpers.producers.start,
         partial(outcome_of, loop),
@@ -85,7 +86,7 @@ def asgi_app(
     helpers = _Helpers(name, values)
     lifespans = Lifespans(set())
     inside = Inside(
-        make(values, lifespans),
+        make(values, lifespans, helpers.log),
         limits_of(values),
         values["MAX_WEBSOCKET_QUEUE_SIZE"],
         lifespans,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 from .errors import OperationFailed
 from .exchange import Port
+from .journal import of_port
 from .net.endpoint import Timeouts
 from .net.listener import Listener, open_listeners, resolve
 from .net.websocket import SocketSettings
@@ -97,7 +98,8 @@ class OpenPort(NamedTuple):
             note = " (every address of this machine: open to others)"
         elif main and not self.values["ADDRESS"]:
             note = ' (this machine only; ADDRESS = "0.0.0.0", --host 0.0.0.0, opens it to others)'
-        logger.info("Serving on %s/%s%s", self.url, name, note)
+        extra = of_port(self.port)
+        logger.info("Serving on %s/%s%s", self.url, name, note, extra=extra)
 
     def close(self) -> None:
         """Stop listening."""

@@ -15,6 +15,7 @@ from .web.archive import Archive
 from .web.asgi import ASGIMount
 from .web.handlers import URLHandler, check_callable
 from .web.lifespan import ASGIApplication, Lifespans
+from .web.logfiles import PortLog
 from .web.opdef import OpdefSections
 from .web.request import Site
 from .web.routing import Kind, Route, Router, port_keys
@@ -330,7 +331,9 @@ class Registrations(ABC):
     def requestShutdown(self) -> None:
         """Have the server stop; see ``Server``."""
 
-    def _application(self, values: Mapping[str, Any], lifespans: Lifespans) -> Application:
+    def _application(
+        self, values: Mapping[str, Any], lifespans: Lifespans, log: PortLog
+    ) -> Application:
         """Return what answers requests, by the settings of a port."""
         site = Site(
             values["DEBUG"],
@@ -348,7 +351,7 @@ class Registrations(ABC):
             values["MAX_JSON_SIZE"],
             values["MAX_ARCHIVE_FILE_SIZE"],
         )
-        return Application(self._router, self._sockets, site, self._opened, lifespans)
+        return Application(self._router, self._sockets, site, self._opened, lifespans, log)
 
     def _add_files(self, prefix: str, source: Any, port: Union[int, str]) -> None:
         keys = port_keys([] if port == -1 else [port])

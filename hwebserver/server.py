@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
@@ -18,18 +19,19 @@ from .net.awaited import wait_for
 from .net.endpoint import Endpoint
 from .net.loop import HostLoop, Loop, LoopThread
 from .net.poller import Poller
-from .net.pool import Pool
+from .net.pool import Load, Pool
 from .net.stream import Producers
 from .net.websocket import Sockets
 from .outside import asgi_app, wsgi_app
 from .ports import OpenPort, RunPorts, open_ports
 from .registration import Registrations
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Said, Settings, Source, port_key
+from .tally import add_up
 from .web.asgi import ASGIMount
 from .web.asgi_out import ASGIApp
 from .web.handlers import URLHandler
 from .web.lifespan import Lifespans
-from .web.log import Console
+from .web.logfiles import Logs
 from .web.routing import port_keys
 from .web.wsgi import WSGIMount
 from .web.wsgi_out import WSGIApp
@@ -90,6 +92,8 @@ class Server(Configuration, Registrations):
         self._starting = threading.Lock()
         self._pool: Optional[Pool] = None
         self._open: list[OpenPort] = []
+        self._endpoints: list[Endpoint] = []
+        self._since: Optional[float] = None
         self._shutdown_timeout: Optional[float] = None
         self._debug = False
         self._restart = False
@@ -259,18 +263,21 @@ class Server(Configuration, Registrations):
         _take_arguments(self._settings, given)
         values = self._settings.for_port(MAIN_PORT)
         opened = open_ports(self._settings, given["ports"])
-        console = Console(values["VERBOSITY"], values["DEBUG"], values["ACCESS_LOG"])
+        logs: Optional[Logs] = None
         try:
-            pool = self._make_pool(values, opened, console)
+            logs = Logs([(one.port, one.values) for one in opened])
+            pool = self._make_pool(values, opened, logs)
         except BaseException:
             for one in opened:
                 one.close()
-            console.close()
+            if logs is not None:
+                logs.close()
             raise
         self._debug = values["DEBUG"]
         self._restart = False
         self._shutdown_timeout = values["SHUTDOWN_TIMEOUT"]
         self._open = opened
+        self._since = time.time()
         self._pool = pool  # from here on there is something that can be told to stop
         try:
             self._start_applications(pool)
@@ -338,9 +345,7 @@ class Server(Configuration, Registrations):
             self._reloader = Reloader(self._restart_soon)
             self._reloader.start()
 
-    def _make_pool(
-        self, values: Mapping[str, Any], opened: list[OpenPort], console: Console
-    ) -> Pool:
+    def _make_pool(self, values: Mapping[str, Any], opened: list[OpenPort], logs: Logs) -> Pool:
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
         name = self._thread_name
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
@@ -349,13 +354,18 @@ class Server(Configuration, Registrations):
         loop.farewell = lifespans.stop
         sockets = Sockets(loop)
         limit = _connection_limit(values["MAX_CONNECTIONS"])
-        poller = Poller(limit, max(0.01, tick), sockets.__len__, loop.look)
+
+        def look(now: float) -> None:
+            loop.look(now)
+            logs.look(now)
+
+        poller = Poller(limit, max(0.01, tick), sockets.__len__, look, logs.pending)
         sockets.on_end = poller.wake
         producers = Producers(loop, values["MAX_EVENT_STREAMS"], name)
         endpoints = [
             Endpoint(
                 one.port,
-                self._application(one.values, lifespans),
+                self._application(one.values, lifespans, log),
                 one.limits,
                 one.timeouts,
                 writer,
@@ -363,14 +373,16 @@ class Server(Configuration, Registrations):
                 sockets,
                 one.socket_settings,
                 poller.nudge,
+                log.refusals,
             )
-            for one, writer in zip(opened, writers)
+            for one, writer, log in zip(opened, writers, logs.ports)
         ]
+        self._endpoints = endpoints
         for one, endpoint in zip(opened, endpoints):
             for listener in one.listeners:
                 poller.listen(listener, endpoint)
         most = values["MAX_NUM_THREADS"]
-        pool = Pool(poller, producers, sockets, most, name, lifespans.__len__, console.close)
+        pool = Pool(poller, producers, sockets, most, name, lifespans.__len__, logs.close)
         lifespans.on_end = pool.look
         return pool
 
@@ -465,6 +477,34 @@ class Server(Configuration, Registrations):
             OperationFailed: no such port is open.
         """
         return self._find_port(name).url + "/" + path.lstrip("/")
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what the server has done since ``run``, in numbers; JSON can hold them.
+
+        Any thread may ask, a handler too. Behind the end of a run they are those of that run, and
+        before the first one there are only zeros.
+
+        Returns:
+            ``since`` (when it was started, in seconds since the epoch; None: it was not),
+            ``connections`` (open now, WebSockets among them), ``websockets``, ``accepted`` (all
+            connections so far), ``requests`` (that are over), ``running`` (handlers on workers
+            now), ``queued`` (requests that wait for a worker), ``idle_workers``, ``received`` and
+            ``sent`` (bytes of all connections), ``answers`` (``"1xx"`` to ``"5xx"``; a client that
+            leaves before gets none), ``refused`` (by the server, before a handler, and not
+            because there is no such path or method) and ``ports`` (name of a port to its own
+            numbers, but for what is the whole server's).
+        """
+        pool = self._pool
+        ports = {one.port.name: one.numbers() for one in self._endpoints}
+        load = Load() if pool is None else pool.load
+        return {
+            "since": self._since,
+            **add_up(ports.values()),
+            "running": load.running,
+            "queued": load.queued,
+            "idle_workers": load.idle,
+            "ports": ports,
+        }
 
     def _find_port(self, name: Union[int, str]) -> OpenPort:
         key = port_key(name)

@@ -27,16 +27,18 @@ MAY_IMPORT = {
     "overview": LEAVES | {"ports"},
     "protocol": LEAVES,
     "exchange": LEAVES | {"protocol"},
-    "net": LEAVES | {"protocol", "exchange"},
-    "web": LEAVES | {"protocol", "exchange"},
+    "journal": {"exchange"},
+    "tally": set(),
+    "net": LEAVES | {"protocol", "exchange", "journal", "tally"},
+    "web": LEAVES | {"protocol", "exchange", "journal"},
     "hosts": LEAVES,
     "reloader": LEAVES,
-    "ports": LEAVES | {"protocol", "exchange", "net"},
+    "ports": LEAVES | {"protocol", "exchange", "journal", "net"},
     "registration": LEAVES | {"protocol", "web"},
     "outside": LEAVES | {"protocol", "exchange", "net", "web", "ports"},
     "server": LEAVES
     | {"protocol", "exchange", "net", "web", "ports", "hosts", "registration", "reloader"}
-    | {"outside", "configuration", "overview"},
+    | {"outside", "configuration", "overview", "tally"},
     "webapiclient": LEAVES,
 }
 OUTSIDE = {"cli", "testing", "webapiclient", "__main__"}
@@ -44,6 +46,7 @@ OUTSIDE = {"cli", "testing", "webapiclient", "__main__"}
 HEAVY = {
     "asyncio", "ssl", "zlib", "zipfile", "mimetypes", "json", "email", "email.utils", "http.server",
     "inspect", "tempfile", "concurrent.futures", "multiprocessing", "ctypes", "unittest",
+    "logging.handlers",
 }  # fmt: skip
 
 

@@ -112,6 +112,7 @@ class Connection:
         "_sent",
         "_status",
         "_step",
+        "_tally",
         "_upgrading",
         "deadline",
         "interest",
@@ -128,6 +129,7 @@ class Connection:
         self.deadline = now + endpoint.timeouts.head
         self._info = info
         self._endpoint = endpoint
+        self._tally = endpoint.tally.begin(transport)
         self._reader = RequestReader(endpoint.limits)
         self._head: Optional[RequestHead] = None
         self._exchange: Optional[Exchange] = None
@@ -459,6 +461,8 @@ class Connection:
             sockets,
             endpoint.socket_settings,
             endpoint.writer,
+            endpoint.port,
+            self._tally,
         )
         try:
             sockets.begin(socket)
@@ -776,6 +780,7 @@ class Connection:
                 delivery.clear()
         finally:
             if exchange is not None:
+                self._tally.answers[status // 100] += 1
                 exchange.finish(status, sent, now - self._began)
 
     def close(self) -> None:
@@ -786,4 +791,7 @@ class Connection:
         # Bound methods would keep the connection alive through itself.
         self._step, self._channel = _closed, None
         self.transport.close()
-        self._release(time.monotonic())
+        try:
+            self._release(time.monotonic())
+        finally:
+            self._tally.end()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..exchange import Application, Port
+from ..journal import Refusals
 from ..protocol.http1 import Limits
 from ..protocol.response import HeadWriter
+from ..tally import PortTally
 from .stream import Producers
 from .websocket import Sockets, SocketSettings
 
@@ -70,8 +72,10 @@ class Endpoint:
         sockets: Where connections go that become WebSockets.
         socket_settings: The limits and deadlines of those.
         tell: Has the polling thread resume a connection that waits; any thread may call it.
+        refusals: Where what is refused is written down.
 
     Attributes:
+        tally: What was done on the port.
         draining: The server is stopping: no connection is kept.
         streams_end: When streams that may be endless are cut off.
     """
@@ -87,6 +91,7 @@ class Endpoint:
         sockets: Sockets,
         socket_settings: SocketSettings,
         tell: Callable[[Connection], None],
+        refusals: Refusals,
     ) -> None:
         self.port = port
         self.application = application
@@ -97,8 +102,14 @@ class Endpoint:
         self.sockets = sockets
         self.socket_settings = socket_settings
         self.tell = tell
+        self.refusals = refusals
+        self.tally = PortTally()
         self.draining = False
         self.streams_end = NEVER
+
+    def numbers(self) -> dict[str, Any]:
+        """Return what was done on the port, by the names in ``Server.statistics``."""
+        return {**self.tally.numbers(), "refused": self.refusals.count}
 
     def drain(self) -> None:
         """Have every answer from now on close its connection; a second call does nothing."""

@@ -75,6 +75,7 @@ class Poller:
         elsewhere: Says how many more are open that this poller has let go of.
         tick: How often deadlines are looked at, in seconds.
         on_look: Called with the time when they are.
+        pending: Says whether that has something to do though there are no connections.
     """
 
     def __init__(
@@ -83,11 +84,13 @@ class Poller:
         tick: float,
         elsewhere: Callable[[], int] = lambda: 0,
         on_look: Callable[[float], None] = lambda now: None,
+        pending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._selector = selectors.DefaultSelector()
         self._max_connections = max_connections
         self._elsewhere = elsewhere
         self._on_look = on_look
+        self._pending = pending
         self._tick = tick
         self._next_look = 0.0
         self._connections: set[Connection] = set()
@@ -284,7 +287,7 @@ class Poller:
 
     def _patience(self, longest: Optional[float]) -> Optional[float]:
         """How long to wait: until deadlines are looked at, or for ever when there are none."""
-        if not self._connections and not self._paused and not self._elsewhere():
+        if not (self._connections or self._paused or self._elsewhere() or self._pending()):
             return longest
         until_look = max(0.0, self._next_look - time.monotonic())
         return until_look if longest is None else min(longest, until_look)

@@ -26,7 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 from ..errors import OperationFailed
 from .connection import Connection
@@ -72,6 +72,20 @@ class _Worker:
     def rouse(self) -> None:
         """Wake the thread."""
         self.signal.release()
+
+
+class Load(NamedTuple):
+    """How busy the workers are.
+
+    Attributes:
+        running: Handlers that run.
+        queued: Requests that wait for one to end.
+        idle: How many more may run at once.
+    """
+
+    running: int = 0
+    queued: int = 0
+    idle: int = 0
 
 
 class Pool:
@@ -189,6 +203,13 @@ class Pool:
                 for worker in list(self._workers)
             )
         )
+
+    @property
+    def load(self) -> Load:
+        """How busy the workers are; any thread may ask."""
+        running = self._busy + len(self._running)
+        idle = 0 if self._ended.is_set() else max(0, self._max_handlers - running)
+        return Load(running, len(self._jobs), idle)
 
     def join(self, timeout: Optional[float] = None) -> bool:
         """Wait until the pool has stopped; return whether it has.

@@ -33,12 +33,17 @@ class Transport:
 
     Args:
         sock: A connected socket; it is ours from here on.
+
+    Attributes:
+        received: Bytes that have come.
+        sent: Bytes that the system took.
     """
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_socket", "received", "sent")
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self.received = self.sent = 0
         sock.setblocking(False)
         if sock.family != getattr(socket, "AF_UNIX", None):
             # Answers go out in one write; to wait for more would only delay them.
@@ -55,11 +60,13 @@ class Transport:
             most: Most bytes to return.
         """
         try:
-            return self._socket.recv(most)
+            data = self._socket.recv(most)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
             return b""
+        self.received += len(data)
+        return data
 
     def send(self, data: Union[bytes, memoryview], more: bool = False) -> int:
         """Hand bytes to the system and return how many it took.
@@ -68,9 +75,11 @@ class Transport:
             OSError: the connection is gone.
         """
         try:
-            return self._socket.send(data, _MORE) if more else self._socket.send(data)
+            count = self._socket.send(data, _MORE) if more else self._socket.send(data)
         except (BlockingIOError, InterruptedError):
             return 0
+        self.sent += count
+        return count
 
     def cork(self, on: bool) -> None:
         """Have the system wait for full packets, or send what it holds back; Linux alone can.
@@ -103,6 +112,7 @@ class Transport:
             return 0
         if not sent:
             raise EOFError("the file is shorter than when its sending began")
+        self.sent += sent
         return sent
 
     def _send_read(self, descriptor: int, offset: int, count: int) -> int:

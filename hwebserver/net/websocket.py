@@ -19,7 +19,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
 from ..errors import HTTPError
-from ..exchange import Answer, Exchange, Upgrade
+from ..exchange import Answer, Exchange, Port, Upgrade
+from ..journal import of_port
 from ..protocol.deflate import negotiate
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import switching_protocols
@@ -31,6 +32,7 @@ from ..protocol.websocket import (
     WebSocketLimits,
     WebSocketProtocol,
 )
+from ..tally import Tally
 from .clock import http_date
 from .eager import Begun, Failed, Stepper, task_context
 from .transport import Transport
@@ -199,6 +201,8 @@ class WebSocketConnection:
         sockets: Those of the server.
         settings: The limits and deadlines of those of the port.
         writer: Writes the head of an answer that refuses the upgrade.
+        port: The port, for the log.
+        tally: What the connection has done so far.
     """
 
     __slots__ = (
@@ -210,6 +214,7 @@ class WebSocketConnection:
         "_eager",
         "_early",
         "_exchange",
+        "_extra",
         "_gone",
         "_half_closing",
         "_heard",
@@ -230,6 +235,7 @@ class WebSocketConnection:
         "_status",
         "_stepper",
         "_taken",
+        "_tally",
         "_task",
         "_thread",
         "_timer",
@@ -251,6 +257,8 @@ class WebSocketConnection:
         sockets: Sockets,
         settings: SocketSettings,
         writer: HeadWriter,
+        port: Port,
+        tally: Tally,
     ) -> None:
         self._transport = transport
         self._upgrade = upgrade
@@ -259,6 +267,9 @@ class WebSocketConnection:
         self._sockets = sockets
         self._settings = settings
         self._writer = writer
+        self._extra = of_port(port)
+        self._tally = tally
+        tally.websocket = True
         self._loop: Any = None
         self._thread = 0
         self._task: Optional[asyncio.Task[None]] = None
@@ -352,7 +363,7 @@ class WebSocketConnection:
             self.refuse(self._exchange.failed(error or unanswered))
             return
         if error is not None and not self._is_our_doing(error):
-            app_logger.error("a WebSocket session failed", exc_info=error)
+            app_logger.error("a WebSocket session failed", exc_info=error, extra=self._extra)
         if self._protocol is not None and not self._gone:
             self.close(self._answer, self._answer_reason)
             if self._peer_done:
@@ -374,7 +385,8 @@ class WebSocketConnection:
             self._sockets.remove(self)
 
     def _open_too_slow(self) -> None:
-        logger.warning("an upgrade was not accepted in %s s", self._settings.open_timeout)
+        seconds = self._settings.open_timeout
+        logger.warning("an upgrade was not accepted in %s s", seconds, extra=self._extra)
         self._give_up("The upgrade was not accepted in time.")
 
     def _give_up(self, reason: str) -> None:
@@ -407,9 +419,10 @@ class WebSocketConnection:
         extension, params = "", None
         if self._settings.compress:
             extension, params = negotiate(self._upgrade.handshake.extensions)
-        head = switching_protocols(self._upgrade.handshake, subprotocol, extension, extra)
+        fields = (*self._upgrade.fields(), *extra)
+        head = switching_protocols(self._upgrade.handshake, subprotocol, extension, fields)
         self._protocol = WebSocketProtocol(self._settings.limits, params)
-        self._status = 101
+        self._answered(101)
         self._write(head)
         self._timer.cancel()
         self._heard = self._loop.time()
@@ -424,7 +437,7 @@ class WebSocketConnection:
         """Answer the upgrade with something else, and close; a second call does nothing."""
         if self._gone or self._status:
             return
-        self._status = answer.status
+        self._answered(answer.status)
         body = answer.body if isinstance(answer.body, bytes) else b""
         self._timer.cancel()
         head, _ = self._writer.head(
@@ -471,6 +484,10 @@ class WebSocketConnection:
                 self._wake()
                 return
 
+    def _answered(self, status: int) -> None:
+        self._status = status
+        self._tally.answers[status // 100] += 1
+
     async def receive(self) -> Optional[Message]:
         """Return the next message; None: there will be none."""
         while not self._inbox:
@@ -502,7 +519,7 @@ class WebSocketConnection:
             raise ConnectionAbortedError("the WebSocket is not open")
         # What is being sent does not count: a client may be at a long message, and read it.
         if self._outgoing and self._queued - len(self._outgoing[0]) > self._settings.queue:
-            logger.warning("a WebSocket is closed: its client does not read")
+            logger.warning("a WebSocket is closed: its client does not read", extra=self._extra)
             self.end_session(CloseCode.TRY_AGAIN_LATER, "the client does not read")
             raise ConnectionAbortedError("the client of the WebSocket does not read")
         if isinstance(data, str):
@@ -586,7 +603,12 @@ class WebSocketConnection:
             elif isinstance(event, CloseReceived):
                 self._end_input(event.code, event.reason)
             elif isinstance(event, ProtocolFailure):
-                logger.warning("a WebSocket is closed with %d: %s", event.code, event.reason)
+                logger.warning(
+                    "a WebSocket is closed with %d: %s",
+                    event.code,
+                    event.reason,
+                    extra=self._extra,
+                )
                 self._answer_reason = event.reason
                 self._end_input(event.code, event.reason)
         if pings:
@@ -735,7 +757,9 @@ class WebSocketConnection:
             # The loop was held up, and what has come may still wait in the socket.
             self._await_life(pinged, now + self._settings.ping_timeout)
         else:
-            logger.info("a WebSocket is closed: its client does not answer pings")
+            logger.info(
+                "a WebSocket is closed: its client does not answer pings", extra=self._extra
+            )
             self.abort()
 
     def _limit_closing(self) -> None:
@@ -772,6 +796,9 @@ class WebSocketConnection:
         self._wake()
         self._let_senders_go()
         self._transport.close()
+        if not self._status:
+            self._answered(0)
+        self._tally.end()
         self._exchange.finish(self._status, self._sent, time.monotonic() - self._began)
         if self._task is None:
             self._sockets.remove(self)

@@ -59,3 +59,7 @@ BAD_HEAD_BYTE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n
 #: RFC 9110 5.5: what a field value of ours may not hold, for it would end the line (or, NUL, the
 #: text) for some reader; and what latin-1 cannot carry.
 UNSAFE_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
+
+#: An id that a request may bring (X-Request-ID): visible ASCII without quotes, backslashes, angle
+#: brackets, braces and what separates the members of a list, so that it can stand in any log.
+REQUEST_ID = re.compile(r"[A-Za-z0-9!#$&*+\-./:=?@^_|~]{1,128}\Z")

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest, UnsendableError
 from ..exchange import Answer, Channel, ConnectionInfo, Deferred, Pace, Upgrade
+from ..journal import of_port
 from ..protocol.handshake import Handshake, is_upgrade, read_handshake
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
@@ -24,9 +25,11 @@ from .asgicall import Inlet, PathAnswer
 from .content import open_file
 from .handlers import Handler, as_response
 from .lifespan import Lifespans
-from .log import access_logger, log_access
+from .log import mask_token
+from .logfiles import PortLog
 from .pages import error_json, error_page, errorResponse, prefers_json, server_error
 from .request import Request, Site
+from .requestid import given_id, id_lines, with_id
 from .response import Response
 from .routing import Kind, Match, Router, precedence
 from .uploads import Body, BodyBuffer, FormUpload
@@ -67,6 +70,7 @@ class Plan(NamedTuple):
         reader: What reads the body, if there is one.
         bare: Whether a request has no body, nor anything else that its answer needs.
         handler: The function that answers, where nothing but a call of it is to be done.
+        request_id: The id that the requests bring; empty: none.
     """
 
     version: int
@@ -77,6 +81,7 @@ class Plan(NamedTuple):
     reader: Any = None
     bare: bool = False
     handler: Optional[Handler] = None
+    request_id: str = ""
 
 
 class Application:
@@ -88,6 +93,7 @@ class Application:
         site: What every request shares.
         opened: Where open WebSockets are known.
         lifespans: The mounted ASGI applications.
+        log: Where requests, and what is refused, are written down.
     """
 
     def __init__(
@@ -97,12 +103,14 @@ class Application:
         site: Site,
         opened: OpenSockets,
         lifespans: Lifespans,
+        log: PortLog,
     ) -> None:
         self._router = router
         self._sockets = sockets
         self.site = site
         self.opened = opened
         self.lifespans = lifespans
+        self.access, self.refusals = log
 
     @property
     def _version(self) -> int:
@@ -127,7 +135,8 @@ class Application:
         sent = head.has_body or "content-length" in head.fields.combined
         decided = plan.refusal is not None or plan.handshake is not None
         bare = decided or not (sent or isinstance(reader, ASGIMount))
-        return plan._replace(reader=reader, bare=bare, handler=_plain_handler(plan))
+        handler, request_id = _plain_handler(plan), given_id(head)
+        return plan._replace(reader=reader, bare=bare, handler=handler, request_id=request_id)
 
     def _body(self, head: RequestHead, target: Any) -> Body:
         """Return where the body of a request goes.
@@ -147,9 +156,26 @@ class Application:
         self, error: HTTPError, head: Optional[RequestHead], info: ConnectionInfo
     ) -> Exchange:
         """Answer what cannot be understood; see ``exchange.Application``."""
-        _log_refusal(error, info)
+        request_id = given_id(head)
+        self.log_refusal(error, info, request_id)
         response = _error_response(head, error.status, error.message)
-        return Exchange(self, head, info, Plan(0, [], response))
+        return Exchange(self, head, info, Plan(0, [], response, request_id=request_id))
+
+    def log_refusal(self, error: HTTPError, info: ConnectionInfo, request_id: str) -> None:
+        """Write down why a request is refused.
+
+        Args:
+            error: Why.
+            info: The connection.
+            request_id: The id of the request, as far as it has one.
+        """
+        reason = f"{error.status}: {error.message}{_named(request_id)}"
+        if isinstance(error, IncompleteRequest):
+            # That clients leave or lose their network is no event; the access log has a line of it.
+            server_logger.debug("%s: %s", info.peer[0], reason, extra=of_port(info.port))
+        else:
+            # That there are too many is logged once by what counts them.
+            self.refusals.note(info.peer[0], reason, quiet=error.status == 503)
 
     def _plan(self, head: RequestHead, info: ConnectionInfo) -> Plan:
         version = self._version
@@ -219,13 +245,9 @@ def _upgrade_error(head: RequestHead, error: HTTPError) -> Response:
     return _allow(response, "GET") if error.status == 405 else response
 
 
-def _log_refusal(error: HTTPError, info: ConnectionInfo) -> None:
-    """Write down why a request is refused."""
-    # That clients leave or lose their network is no event; the access log has a line of it.
-    # That there are too many is logged once by what counts them.
-    quiet = isinstance(error, IncompleteRequest) or error.status == 503
-    level = logging.DEBUG if quiet else logging.WARNING
-    server_logger.log(level, "%s: %d: %s", info.peer[0], error.status, error.message)
+def _named(request_id: str) -> str:
+    """Return what a line of the log says of the id of a request, if it has one."""
+    return f" (request {request_id})" if request_id else ""
 
 
 def _is_there(match: Match) -> bool:
@@ -249,6 +271,11 @@ def _error_response(head: Optional[RequestHead], status: int, message: str) -> R
     if not json and head is not None and head.path.rstrip("/") == API_PATH and status < 500:
         json = quality_values(accept or "").get("text/html", 0.0) == 0
     return error_json(status, message) if json else error_page(status, message)
+
+
+def _error_answer(request: Request, message: str, status: int) -> Answer:
+    """Return an error for a request that has come to its handler."""
+    return with_id(errorResponse(request, message, status).answer(), request.known_id)
 
 
 def _open(answer: Union[Answer, PathAnswer]) -> Answer:
@@ -294,7 +321,12 @@ class Exchange:
     def refusal(self) -> Optional[Answer]:
         """The answer that is decided already."""
         response = self._plan.refusal
-        return None if response is None else response.answer()
+        return None if response is None else with_id(response.answer(), self._plan.request_id)
+
+    @property
+    def _known_id(self) -> str:
+        """The id of the request, as far as it has one."""
+        return self._plan.request_id if self._request is None else self._request.known_id
 
     @property
     def sink(self) -> Body:
@@ -317,10 +349,13 @@ class Exchange:
             try:
                 self._body.finish()
             except HTTPError as error:
-                _log_refusal(error, self._info)
-                return _error_response(self._head, error.status, error.message).answer()
+                self._application.log_refusal(error, self._info, self._plan.request_id)
+                response = _error_response(self._head, error.status, error.message)
+                return with_id(response.answer(), self._plan.request_id)
         site, plan = self._application.site, self._plan
         request = self._request = Request(self._head, self._info, site, self._body, channel)
+        if plan.request_id:
+            request.known_id = plan.request_id
         if plan.handshake is not None:
             return self._upgrade(request, plan.handshake, plan.matches[0])
         try:
@@ -335,17 +370,17 @@ class Exchange:
         """Hand an upgrade to a session of what was registered."""
         request.end()
         request.bind(match.route.values(match.segments))
-        refusal = errorResponse(request, "The upgrade is refused.", 403).answer()
+        refusal = _error_answer(request, "The upgrade is refused.", 403)
         target = match.route.target
         if not isinstance(target, ASGIMount):
-            return Upgrade(
-                handshake, SocketSession(target, request, refusal, self._application.opened).run
-            )
+            opened = self._application.opened
+            socket = SocketSession(target, request, refusal, opened)
+            return Upgrade(handshake, socket.run, lambda: id_lines(request.known_id))
         lifespans = self._application.lifespans
         session = ASGISession(
             target.application, request, match.depth, handshake, refusal, lifespans
         )
-        return Upgrade(handshake, session.run)
+        return Upgrade(handshake, session.run, lambda: id_lines(request.known_id))
 
     def conclude(
         self, channel: Channel, result: Any, error: Optional[BaseException]
@@ -359,7 +394,8 @@ class Exchange:
         if error is None and not request.started:
             try:
                 if isinstance(result, _OUTSIDE):
-                    return _open(result)  # A mounted application's goes out as it is.
+                    # A mounted application's goes out as it is.
+                    return with_id(_open(result), request.known_id)
                 response = request.sent or as_response(result)
             except Exception as unsendable:
                 error = unsendable
@@ -369,9 +405,10 @@ class Exchange:
         if response is None:
             return None
         try:
-            return response.answer(self._head, self._application.site.compress_from)
+            answer = response.answer(self._head, self._application.site.compress_from)
         except (OSError, ValueError, UnsendableError) as unreadable:
             return self._unreadable(request, unreadable)
+        return with_id(answer, request.known_id) if request.known_id else answer
 
     def _broken(self, request: Request, channel: Channel, error: BaseException) -> Optional[Answer]:
         """Answer for a handler that raised, or end the answer that it had begun."""
@@ -407,26 +444,30 @@ class Exchange:
         if request is None:
             return self.unsendable(error)
         if isinstance(error, HTTPError) and not late:
-            return errorResponse(request, error.message, error.status).answer()
-        line = f"{request.method()} {request.pathWithQueryString()}"
-        app_logger.error("the handler of %s failed", line, exc_info=error)
+            return _error_answer(request, error.message, error.status)
+        line = f"{request.method()} {mask_token(request.pathWithQueryString())}"
+        message, extra = "the handler of %s failed%s", of_port(self._info.port)
+        app_logger.error(message, line, _named(request.known_id), exc_info=error, extra=extra)
         if isinstance(error, UnsendableError):
-            return errorResponse(request, str(error), 500).answer()
-        return server_error(request, error).answer()
+            return _error_answer(request, str(error), 500)
+        return with_id(server_error(request, error).answer(), request.known_id)
 
     def _unreadable(self, request: Request, error: Exception) -> Answer:
         """Answer for a file that cannot be opened: it is not there, or not for us."""
         missing = getattr(error, "errno", None) in _MISSING or isinstance(error, ValueError)
         if missing or isinstance(error, FileNotFoundError):
-            return errorResponse(request, "Not found", 404).answer()
+            return _error_answer(request, "Not found", 404)
         if isinstance(error, PermissionError):
-            return errorResponse(request, "The file cannot be read.", 403).answer()
+            return _error_answer(request, "The file cannot be read.", 403)
         return self.failed(error)
 
     def unsendable(self, error: BaseException) -> Answer:
         """Return what is sent instead of an answer that cannot be sent: 500."""
-        app_logger.error("the answer of a handler cannot be sent: %s", error)
-        return error_page(500, "The server failed to answer this request.").answer()
+        known_id = self._known_id
+        message, extra = "the answer of a handler cannot be sent: %s%s", of_port(self._info.port)
+        app_logger.error(message, error, _named(known_id), extra=extra)
+        response = error_page(500, "The server failed to answer this request.")
+        return with_id(response.answer(), known_id)
 
     def drop(self) -> None:
         """Let go of the body."""
@@ -441,5 +482,6 @@ class Exchange:
         """Log the exchange and let go of the body."""
         if self._body is not None or self._inlet is not None:
             self.drop()
-        if access_logger.isEnabledFor(logging.INFO):
-            log_access(self._info, self._head, status, sent, seconds)
+        access = self._application.access
+        if access is not None and access.logger.isEnabledFor(logging.INFO):
+            access.log(self._info, self._head, status, sent, seconds, self._known_id)

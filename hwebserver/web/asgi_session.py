@@ -137,11 +137,13 @@ class SessionChannel:
         self._began = time.monotonic()
         self._close_sent = self._gone = self._peer_done = False
         self._sent = 0
+        self._fields: Callable[[], tuple[Line, ...]] = tuple
         self.close_code = _ABNORMAL
         self.close_reason = ""
 
     async def run(self, upgrade: Upgrade) -> None:
         """Run a session to its end."""
+        self._fields = upgrade.fields
         sender = self._loop.create_task(self._send_on())
         try:
             await upgrade.run(self)
@@ -224,7 +226,8 @@ class SessionChannel:
             raise ValueError(f"the client does not offer the subprotocol {subprotocol!r}")
         self._answered = self._accepted = True
         self._status = 101
-        event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": bytes_of(extra)}
+        headers = bytes_of((*self._fields(), *extra))
+        event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
         self._put(event)
 
     def refuse(self, answer: Answer) -> None:

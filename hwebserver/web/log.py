@@ -1,14 +1,22 @@
-"""The access log, and the console of a program that has set up no logging of its own."""
+"""The access log, and the console of a program that has set up no logging of its own.
+
+A line has a fixed form that tools take apart, so nothing in a request may end it or look like
+another field: what is not visible ASCII is written as an escape, and so are quotes and backslashes.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
-from typing import TYPE_CHECKING, Optional, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TextIO
 
 from ..exchange import ConnectionInfo
+from ..journal import of_port, printable
 from ..protocol.http1 import RequestHead
+from .requestid import make_id
 
 access_logger = logging.getLogger("hwebserver.access")
 package_logger = logging.getLogger("hwebserver")
@@ -20,39 +28,241 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 #: Fields whose values no log shows.
 _SECRET = frozenset(("authorization", "cookie", "proxy-authorization"))
 
+#: The status of what was not answered, since the client had left; nginx writes it so.
+_LEFT = 499
 
-def log_access(
-    info: ConnectionInfo, head: Optional[RequestHead], status: int, sent: int, seconds: float
-) -> None:
-    """Write the line of an exchange in the common log format.
+#: What cannot stand between quotes in a line, and what cannot where spaces separate fields.
+_UNQUOTABLE = re.compile(r"[^ !#-\[\]-~]")
+_UNSPACED = re.compile(r"[^!#-\[\]-~]")
 
-    With the logger at DEBUG the time it took and the header fields of the request follow.
+
+def _any_spelling(name: str) -> str:
+    """Return a pattern of a name in a query, of which any letter may be percent-encoded."""
+    return "".join(f"(?:{re.escape(one)}|%{ord(one):x}|%{ord(one.upper()):x})" for one in name)
+
+
+_TOKEN = re.compile(rf"((?:^|[?&;]){_any_spelling('access_token')}=)[^&]+", re.IGNORECASE)
+
+
+def mask_token(text: str) -> str:
+    """Return a text for the log in which the value of ``access_token`` is not to be read.
 
     Args:
+        text: A request target, a query, or another URI.
+    """
+    if "%" not in text and "access_token" not in text.lower():
+        return text  # as most are
+    return _TOKEN.sub(r"\1***", text)
+
+
+# --- lines of requests ---
+
+
+class Entry(NamedTuple):
+    """What a line tells of.
+
+    Attributes:
         info: The connection.
         head: The request; None: it was not one.
         status: What was answered; 0: nothing was, the client has left.
         sent: Bytes of the body that were sent.
         seconds: How long it took.
+        request_id: The id of the request, as far as it has one.
     """
-    line = "-" if head is None else f"{head.method} {head.target} HTTP/1.{head.minor}"
-    line = line.replace("\\", "\\\\").replace('"', '\\"')
-    size = str(sent) if sent else "-"
-    access_logger.info(
-        '%s - - [%s] "%s" %s %s', info.peer[0], _local_time(), line, status or 499, size
+
+    info: ConnectionInfo
+    head: Optional[RequestHead]
+    status: int
+    sent: int
+    seconds: float
+    request_id: str
+
+    @property
+    def line(self) -> str:
+        """The line of the request."""
+        head = self.head
+        if head is None:
+            return "-"
+        return f"{head.method} {mask_token(head.target)} HTTP/1.{head.minor}"
+
+    def field(self, name: str) -> Optional[str]:
+        """Return the value of a field of the request."""
+        return None if self.head is None else self.head.fields.combined.get(name)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if match[0] in '"\\':
+        return "\\" + match[0]
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _quoted(text: Optional[str]) -> str:
+    return _UNQUOTABLE.sub(_escape, text) if text else "-"
+
+
+class _Stamp:
+    """The time as a log writes it, written once for each second.
+
+    Args:
+        write: Writes a time.
+    """
+
+    def __init__(self, write: Callable[[time.struct_time], str]) -> None:
+        self._write = write
+        self._kept = (-1, "")
+
+    def now(self) -> str:
+        """Return the time."""
+        second = int(time.time())
+        kept = self._kept
+        if kept[0] != second:
+            kept = self._kept = (second, self._write(time.localtime(second)))
+        return kept[1]
+
+
+def _offset(moment: time.struct_time, separator: str) -> str:
+    """Return how far local time is from UTC: ``+0200``."""
+    minutes = (moment.tm_gmtoff or 0) // 60
+    hours, minutes = divmod(abs(minutes), 60)
+    return f"{'-' if moment.tm_gmtoff < 0 else '+'}{hours:02}{separator}{minutes:02}"
+
+
+def _common_time(moment: time.struct_time) -> str:
+    """Write a time as the common log format has it; ``%b`` would follow the locale."""
+    month = _MONTHS[moment.tm_mon - 1]
+    return time.strftime(f"%d/{month}/%Y:%H:%M:%S ", moment) + _offset(moment, "")
+
+
+def _iso_time(moment: time.struct_time) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", moment) + _offset(moment, ":")
+
+
+_common_stamp = _Stamp(_common_time)
+_iso_stamp = _Stamp(_iso_time)
+
+#: A message and its arguments, as for ``Logger.log``.
+_Message = tuple[str, tuple[Any, ...]]
+
+
+def _common(entry: Entry) -> _Message:
+    """Write an entry in the common log format."""
+    arguments = (
+        _UNSPACED.sub(_escape, entry.info.peer[0]) or "-",
+        _common_stamp.now(),
+        _quoted(entry.line),
+        entry.status or _LEFT,
+        entry.sent or "-",
     )
-    if head is not None and access_logger.isEnabledFor(logging.DEBUG):
-        fields = ", ".join(
-            f"{name}: {'***' if name.lower() in _SECRET else value}" for name, value in head.fields
+    return '%s - - [%s] "%s" %d %s', arguments
+
+
+def _combined(entry: Entry) -> _Message:
+    """Write an entry in the combined log format."""
+    message, arguments = _common(entry)
+    referer, agent = entry.field("referer"), entry.field("user-agent")
+    return message + ' "%s" "%s"', (*arguments, _quoted(mask_token(referer or "")), _quoted(agent))
+
+
+def _make_json() -> Callable[[Entry], _Message]:
+    from json import JSONEncoder
+
+    encode = JSONEncoder(separators=(",", ":")).encode
+
+    def write(entry: Entry) -> _Message:
+        head, referer = entry.head, entry.field("referer")
+        values = {
+            "time": _iso_stamp.now(),
+            "client": entry.info.peer[0],
+            "method": head and head.method,
+            "path": head and head.path,
+            "query": head and mask_token(head.query),
+            "protocol": head and f"HTTP/1.{head.minor}",
+            "status": int(entry.status or _LEFT),
+            "bytes": entry.sent,
+            "duration_ms": round(entry.seconds * 1000, 3),
+            "request_id": entry.request_id,
+            "host": head and (entry.info.host or head.authority),
+            "referer": referer and mask_token(referer),
+            "user_agent": entry.field("user-agent"),
+            "port": entry.info.port.name,
+        }
+        return "%s", (encode(values),)
+
+    return write
+
+
+def _writer(style: str) -> Callable[[Entry], _Message]:
+    if style == "json":
+        return _make_json()
+    return _combined if style == "combined" else _common
+
+
+class AccessLog:
+    """The lines of the requests of one port.
+
+    Args:
+        style: ``common``, ``combined`` or ``json``.
+        logger: Where they go.
+        details: Whether header fields and timing may follow, where the access log is at DEBUG.
+        wanted: Says each time whether there is to be a line; None: there always is.
+
+    Attributes:
+        logger: Where they go.
+    """
+
+    def __init__(
+        self,
+        style: str,
+        logger: logging.Logger = access_logger,
+        details: bool = True,
+        wanted: Optional[Callable[[], bool]] = None,
+    ) -> None:
+        self.logger = logger
+        self._wanted = wanted
+        self._write = _writer(style)
+        self._makes_id = style == "json"
+        self._details = details
+
+    def log(
+        self,
+        info: ConnectionInfo,
+        head: Optional[RequestHead],
+        status: int,
+        sent: int,
+        seconds: float,
+        request_id: str,
+    ) -> None:
+        """Write the line of an exchange; see ``Entry``."""
+        if self._wanted is not None and not self._wanted():
+            return
+        detailed = self._details and head is not None and access_logger.isEnabledFor(logging.DEBUG)
+        if not request_id and (detailed or self._makes_id):
+            request_id = make_id()
+        entry = Entry(info, head, status, sent, seconds, request_id)
+        message, arguments = self._write(entry)
+        extra = of_port(info.port)
+        # Where in our code it was written tells nobody anything, and is dear to find out.
+        record = self.logger.makeRecord(
+            access_logger.name, logging.INFO, __file__, 0, message, arguments, None, "log", extra
         )
-        access_logger.debug("%.3f ms; %s", seconds * 1000, fields)
+        self.logger.handle(record)
+        if detailed and head is not None:
+            details = "%.3f ms; request %s; %s"
+            fields = _shown_fields(head)
+            access_logger.debug(details, seconds * 1000, request_id, fields, extra=extra)
 
 
-def _local_time() -> str:
-    """Return the time as the common log format has it; ``%b`` would follow the locale."""
-    now = time.localtime()
-    month = _MONTHS[now.tm_mon - 1]
-    return time.strftime(f"%d/{month}/%Y:%H:%M:%S %z", now)
+def _shown_fields(head: RequestHead) -> str:
+    return printable(
+        ", ".join(
+            f"{name}: {'***' if name.lower() in _SECRET else mask_token(value)}"
+            for name, value in head.fields
+        )
+    )
+
+
+# --- the console ---
 
 
 if TYPE_CHECKING:
@@ -75,6 +285,7 @@ class _ConsoleHandler(_StreamHandler):
             self.addFilter(lambda record: False)
         self.users = 0
         self.former_levels = (package_logger.level, access_logger.level)
+        self.access_level: Optional[int] = None  # as servers have set it
 
 
 class Console:
@@ -98,6 +309,12 @@ class Console:
         for logger, former, level in zip(_LOGGERS, self._handler.former_levels, levels):
             if former == logging.NOTSET and (not logger.level or level < logger.level):
                 logger.setLevel(level)
+                if logger is access_logger:
+                    self._handler.access_level = level
+
+    def is_overruled(self) -> bool:
+        """Return whether the level of the access log is one that the host has set."""
+        return access_logger.level != self._handler.access_level
 
     def close(self) -> None:
         """Leave logging as it was, when no other server runs."""

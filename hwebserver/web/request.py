@@ -14,6 +14,7 @@ from ..protocol.headers import Fields, media_type
 from ..protocol.http1 import RequestHead
 from ..protocol.multipart import FormLimits
 from ..protocol.target import decode, parse_form, split_authority
+from .requestid import make_id, with_id
 from .response import Response
 from .uploads import Body, BodyBuffer, FormUpload, UploadedFile
 
@@ -65,6 +66,9 @@ class Request:
 
     Handlers get one; they do not make any. Where a name repeats, the plain methods give the last
     value and those that end in ``List`` all of them.
+
+    Attributes:
+        known_id: The id, as far as it has one; ``requestId`` is what handlers ask.
     """
 
     __slots__ = (
@@ -78,6 +82,7 @@ class Request:
         "_sent",
         "_site",
         "_started",
+        "known_id",
     )
 
     def __init__(
@@ -98,6 +103,7 @@ class Request:
         self._forms: Optional[dict[str, Mapping[str, list[str]]]] = None
         self._sent: Optional[Response] = None
         self._started = False
+        self.known_id = ""
 
     # --- the request line ---
 
@@ -138,6 +144,17 @@ class Request:
     def protocol(self) -> str:
         """Return the protocol, ``HTTP/1.1`` or ``HTTP/1.0``."""
         return f"HTTP/1.{self._head.minor}"
+
+    def requestId(self) -> str:
+        """Return the id of the request, by which it is found in the logs.
+
+        That is what its ``X-Request-ID`` says, if it has one of 1 to 128 visible ASCII characters
+        without quotes and separators; else one is made. The answer carries it in the field of that
+        name, unless its head was sent before this is called.
+        """
+        if not self.known_id:
+            self.known_id = make_id()
+        return self.known_id
 
     # --- where it came from, and to whom ---
 
@@ -402,7 +419,7 @@ class Request:
             raise RuntimeError("the request has been answered already")
         self._started = True
         try:
-            self._channel.start(answer)
+            self._channel.start(with_id(answer, self.known_id))
         except ValueError:
             self._started = False  # Nothing of it was sent.
             raise

@@ -1,0 +1,50 @@
+"""The id of a request, by which what the client saw is found in the log.
+
+One that the client or a proxy gave it is kept; one is made when somebody asks for it: a handler,
+or a log that has a place for it. The answer carries it if the request did, or if a handler asked
+before the head of the answer was written.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+from ..exchange import Answer
+from ..protocol import grammar
+from ..protocol.http1 import RequestHead
+from ..protocol.response import Line
+
+NAME = "X-Request-ID"
+
+
+def given_id(head: Optional[RequestHead]) -> str:
+    """Return the id that a request brings; empty: none, or one that is not fit for a log.
+
+    Args:
+        head: The head of the request; None: it was not one.
+    """
+    value = None if head is None else head.fields.combined.get("x-request-id")
+    return value if value and grammar.REQUEST_ID.match(value) else ""
+
+
+def make_id() -> str:
+    """Return a new id: 16 hexadecimal digits."""
+    return os.urandom(8).hex()
+
+
+def id_lines(request_id: str) -> tuple[Line, ...]:
+    """Return the field that sends an id back; none for an empty one."""
+    return ((NAME, request_id),) if request_id else ()
+
+
+def with_id(answer: Answer, request_id: str) -> Answer:
+    """Return an answer that sends an id back, unless the application's own does.
+
+    Args:
+        answer: The answer.
+        request_id: The id; empty: there is none to send.
+    """
+    if not request_id or any(name.lower() == "x-request-id" for name, _ in answer.fields):
+        return answer
+    return answer._replace(fields=(*answer.fields, *id_lines(request_id)))
