@@ -64,6 +64,7 @@ insertWebSocketForPort = default_server.insertWebSocketForPort
 webSockets = default_server.webSockets
 broadcast = default_server.broadcast
 registerWSGIApp = default_server.registerWSGIApp
+requestFilter = default_server.requestFilter
 insertHandlerForPort = default_server.insertHandlerForPort
 findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
@@ -135,6 +136,7 @@ __all__ = [
     "registerOpdefPath",
     "registerStaticFilesDirectory",
     "registerWSGIApp",
+    "requestFilter",
     "requestShutdown",
     "run",
     "runServer",

@@ -312,10 +312,23 @@ class Upgrade(NamedTuple):
     Attributes:
         handshake: What the client asks for.
         run: Makes the session of a socket, a coroutine that ends with it.
+        fields: Fields of the answer that accepts it, beside those of the session.
     """
 
     handshake: Handshake
     run: Callable[[SocketChannel], Coroutine[Any, Any, None]]
+    fields: tuple[Line, ...] = ()
+
+
+class TakeBody:
+    """What ``Exchange.respond`` returns when it has run what guards the request.
+
+    ``Exchange.refusal`` says what came of it. If it may go on, its body is taken, and ``respond``
+    called again.
+    """
+
+
+TAKE_BODY = TakeBody()
 
 
 class Pace:
@@ -397,9 +410,11 @@ class Exchange(Protocol):
 
     Attributes:
         pace: What is known of how long the handler takes.
+        guard: The same of what is to run before the body is taken; None: nothing is, or it has.
     """
 
     pace: Pace
+    guard: Optional[Pace]
 
     @property
     def refusal(self) -> Optional[Answer]:
@@ -413,8 +428,11 @@ class Exchange(Protocol):
     def queue(self) -> Optional[BodyQueue]:
         """Where a body goes whose handler runs while it arrives; None: ``sink`` has it first."""
 
-    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, None]:
-        """Run the handler; raises nothing. None: the response went through the channel."""
+    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, TakeBody, None]:
+        """Run the handler; raises nothing. None: the response went through the channel.
+
+        What guards the request is run first; when it has a body, that alone.
+        """
 
     def conclude(
         self, channel: Channel, result: Any, error: Optional[BaseException]

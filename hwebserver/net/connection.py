@@ -32,6 +32,7 @@ from ..exchange import (
     FileBody,
     Pace,
     StreamBody,
+    TakeBody,
     Upgrade,
 )
 from ..protocol.http1 import RequestHead, RequestReader
@@ -175,6 +176,8 @@ class Connection:
             return PARK if self._left else self._watch_client(self._receive_ahead, now)
         if self._step == self._await_worker:
             return WORK
+        if self._step == self._go_on:
+            return self._go_on(now)
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
 
     def nudged(self, now: float) -> Wants:
@@ -251,6 +254,9 @@ class Connection:
         return WORK if self._exchange.refusal is None else self._refused(self._exchange)
 
     def _begin_body(self, head: RequestHead, exchange: Exchange, now: float) -> Wants:
+        if exchange.guard is not None:
+            self.pace = exchange.guard
+            return WORK
         queue = exchange.queue
         if queue is not None and exchange.refusal is None:
             queue.tell = partial(self._endpoint.tell, self)
@@ -265,6 +271,15 @@ class Connection:
             self._open_delivery().put(CONTINUE)
             self.deadline = now + self._endpoint.timeouts.send
         return self._invite_body(now)
+
+    def _go_on(self, now: float) -> Wants:
+        """Take the body, or refuse it, as what guards the request has decided."""
+        head, exchange = self._head, self._exchange
+        if head is None or exchange is None:
+            return CLOSE
+        self.pace = exchange.pace
+        self._step = self._receive_head  # as behind every head
+        return self._begin_body(head, exchange, now)
 
     def _invite_body(self, now: float) -> Wants:
         """Send what is left of 100 (Continue), if that was asked for; then take the body."""
@@ -385,7 +400,7 @@ class Connection:
         if channel is None:
             patience = self._endpoint.timeouts.send
             channel = self._channel = HandChannel(self.transport, self._write_head, patience)
-        answer: Union[Answer, Deferred, Upgrade, None]
+        answer: Union[Answer, Deferred, Upgrade, TakeBody, None]
         awaited, self._awaited = self._awaited, None
         if awaited is None:
             answer = exchange.respond(channel)
@@ -393,17 +408,20 @@ class Connection:
             return CLOSE
         else:
             answer = exchange.conclude(channel, awaited.result, awaited.error)
-        if self._left and isinstance(answer, Answer):
-            self._drop(answer)
-            return CLOSE
+        if isinstance(answer, Answer):
+            if self._left:
+                self._drop(answer)
+                return CLOSE
+            if self._intake is not None and not self._comes_cheaply(self._intake):
+                self._close = True
+            return self._send(answer, exchange)
         if isinstance(answer, Deferred):
             return self._defer(answer, exchange)
         if isinstance(answer, Upgrade):
             return self._upgrade(answer, exchange)
-        if answer is not None:
-            if self._intake is not None and not self._comes_cheaply(self._intake):
-                self._close = True
-            return self._send(answer, exchange)
+        if isinstance(answer, TakeBody):
+            self._step = self._go_on
+            return AGAIN
         rest = channel.end()
         self._sent = channel.sent
         return CLOSE if rest is None else self._send_bytes(rest)

@@ -355,7 +355,8 @@ class WebSocketConnection:
         extension, params = "", None
         if self._settings.compress:
             extension, params = negotiate(self._upgrade.handshake.extensions)
-        head = switching_protocols(self._upgrade.handshake, subprotocol, extension, extra)
+        fields = (*self._upgrade.fields, *extra)
+        head = switching_protocols(self._upgrade.handshake, subprotocol, extension, fields)
         self._protocol = WebSocketProtocol(self._settings.limits, params)
         self._status = 101
         self._write(head)

@@ -1,9 +1,9 @@
 """From a request head to an answer: what ``net`` is handed.
 
-When a head is complete the request is either refused (no such path, wrong method) or gets a place
-for its body; when that is complete its handler runs, and whatever happens in there becomes one
-answer. What a path leads to is kept with the head, since the next request of a connection mostly
-has the same.
+When a head is complete the request is either refused (who may not come in, no such path, wrong
+method) or gets a place for its body, once the filters of its path have let it in; when that is
+complete its handler runs, and whatever happens in there becomes one answer. What a path leads to is
+kept with the head, since the next request of a connection mostly has the same.
 """
 
 from __future__ import annotations
@@ -14,17 +14,31 @@ from collections.abc import Awaitable, Coroutine
 from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest, UnsendableError
-from ..exchange import Answer, Channel, ConnectionInfo, Deferred, Pace, Upgrade
+from ..exchange import (
+    TAKE_BODY,
+    Answer,
+    Channel,
+    ConnectionInfo,
+    Deferred,
+    FileBody,
+    Pace,
+    TakeBody,
+    Upgrade,
+)
 from ..protocol.handshake import Handshake, is_upgrade, read_handshake
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
 from ..protocol.multipart import boundary_of
+from ..protocol.target import split_path
+from .access import Access, Place, Refusal
 from .asgi import ASGIMount, ASGISession
 from .asgicall import Inlet, PathAnswer
 from .content import open_file
+from .extra import Extra
+from .filters import Filter, Filters
 from .handlers import as_response
 from .lifespan import Lifespans
-from .log import access_logger, log_access
+from .log import access_logger, log_access, masked
 from .pages import error_json, error_page, errorResponse, prefers_json, server_error
 from .request import Request, Site
 from .response import Response
@@ -48,6 +62,9 @@ _NEVER = -1
 
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
+#: How many different refusals of those who may not come in are logged.
+_MOST_NOTES = 100
+
 
 class Plan(NamedTuple):
     """What requests with one head lead to.
@@ -59,6 +76,9 @@ class Plan(NamedTuple):
         pace: That of the registration that wins.
         handshake: What an upgrade to a WebSocket asks for.
         reader: What reads the body, if there is one.
+        info: What is believed of the connection.
+        extra: What is added to the answer; None: nothing.
+        guards: The filters that see the request before its body is read.
     """
 
     version: int
@@ -67,6 +87,9 @@ class Plan(NamedTuple):
     pace: Pace = _NO_PACE
     handshake: Optional[Handshake] = None
     reader: Any = None
+    info: Optional[ConnectionInfo] = None
+    extra: Optional[Extra] = None
+    guards: tuple[Filter, ...] = ()
 
 
 class Application:
@@ -78,6 +101,8 @@ class Application:
         site: What every request shares.
         opened: Where open WebSockets are known.
         lifespans: The mounted ASGI applications.
+        access: Who may come in.
+        filters: What sees requests before their bodies are read.
     """
 
     def __init__(
@@ -87,24 +112,28 @@ class Application:
         site: Site,
         opened: OpenSockets,
         lifespans: Lifespans,
+        access: Access,
+        filters: Filters,
     ) -> None:
         self._router = router
         self._sockets = sockets
         self._opened = opened
         self._lifespans = lifespans
+        self._access = access
+        self._filters = filters
+        self._noted: set[str] = set()
         self.site = site
 
     @property
     def _version(self) -> int:
         """Changes with every registration."""
-        return self._router.version + self._sockets.version
+        return self._router.version + self._sockets.version + self._filters.version
 
     def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
         """Begin with a request; see ``exchange.Application``."""
         plan = head.memo
         if plan is None or plan.version != self._version:
-            plan = self._plan(head, info)
-            plan = head.memo = plan._replace(reader=_body_reader(plan))
+            plan = head.memo = self._plan(head, info)
         # A body of no bytes is one too: a form that is not even ended.
         sent = head.has_body or "content-length" in head.fields.combined
         body: Optional[Body] = None
@@ -125,7 +154,10 @@ class Application:
         body: Optional[Body] = None,
         inlet: Optional[Inlet] = None,
     ) -> Exchange:
-        return Exchange(self.site, head, info, plan, body, self._opened, self._lifespans, inlet)
+        kind = GuardedExchange if plan.guards else Exchange
+        return kind(
+            self.site, head, plan.info or info, plan, body, self._opened, self._lifespans, inlet
+        )
 
     def _body(self, head: RequestHead, target: Any) -> Body:
         """Return where the body of a request goes.
@@ -145,17 +177,58 @@ class Application:
         self, error: HTTPError, head: Optional[RequestHead], info: ConnectionInfo
     ) -> Exchange:
         """Answer what cannot be understood; see ``exchange.Application``."""
+        plan: Optional[Plan] = None if head is None else head.memo
+        if plan is not None and plan.info is not None:
+            info, extra = plan.info, plan.extra
+        else:
+            info = info if head is None else self._access.effective(head, info)
+            extra = self._access.added(info)
         _log_refusal(error, info)
         response = _error_response(head, error.status, error.message)
-        return self._exchange(head, info, Plan(0, [], response))
+        return self._exchange(head, info, Plan(0, [], response, info=info, extra=extra))
 
     def _plan(self, head: RequestHead, info: ConnectionInfo) -> Plan:
+        """Find out what a head leads to, and whether it may."""
         version = self._version
-        if head.minor and is_upgrade(head.fields):
-            return self._plan_upgrade(version, head, info)
+        info = self._access.effective(head, info)
+        upgrade = head.minor == 1 and is_upgrade(head.fields)
+        found = self._router.find(head.path, info.port.keys)
+        verdict = self._access.judge(head, info, _place_of(head, upgrade, found))
+        if verdict.refusal is not None:
+            response = self._turn_away(head, info, verdict.refusal)
+            return Plan(version, [], response, info=info, extra=verdict.extra)
+        if upgrade:
+            plan = self._plan_upgrade(version, head, info, found)
+        else:
+            plan = self._plan_request(version, head, info, found)
+        return plan._replace(
+            reader=_body_reader(plan),
+            info=info,
+            extra=verdict.extra,
+            guards=self._filters.find(head.path, info.port.keys),
+        )
+
+    def _turn_away(self, head: RequestHead, info: ConnectionInfo, refusal: Refusal) -> Response:
+        """Return the answer for one who may not come in, and log it once."""
+        if refusal.note and refusal.subject not in self._noted and len(self._noted) < _MOST_NOTES:
+            self._noted.add(refusal.subject)
+            server_logger.warning("%s: %d: %s", info.peer[0], refusal.status, refusal.note)
+            if len(self._noted) == _MOST_NOTES:
+                server_logger.warning("no more of those who may not come in are logged")
+        if refusal.message:
+            response = _error_response(head, refusal.status, refusal.message)
+        else:
+            response = Response(b"", refusal.status, "")
+        for name, value in refusal.fields:
+            response.setHeader(name, value)
+        return response
+
+    def _plan_request(
+        self, version: int, head: RequestHead, info: ConnectionInfo, found: list[Match]
+    ) -> Plan:
+        """Find what answers a request that is no upgrade."""
         if head.path == "*":
             return Plan(version, [], _allow(Response(b"", 204, ""), _METHODS))
-        found = self._router.find(head.path, info.port.keys)
         allowed = all(match.route.allows(head.method) for match in found)
         if head.method not in ("GET", "HEAD", "OPTIONS") or not allowed:
             # Files answer any method, with 405; but no body is awaited for one that is not there,
@@ -180,10 +253,11 @@ class Application:
         response = _error_response(head, 405, "This method is not allowed here.")
         return Plan(version, [], _allow(response, ", ".join(sorted(methods))))
 
-    def _plan_upgrade(self, version: int, head: RequestHead, info: ConnectionInfo) -> Plan:
+    def _plan_upgrade(
+        self, version: int, head: RequestHead, info: ConnectionInfo, matches: list[Match]
+    ) -> Plan:
         """Find what takes an upgrade: WebSockets and ASGI applications alone."""
-        mounted = self._router.find(head.path, info.port.keys)
-        found = [match for match in mounted if isinstance(match.route.target, ASGIMount)]
+        found = [match for match in matches if isinstance(match.route.target, ASGIMount)]
         found += self._sockets.find(head.path, info.port.keys)
         found.sort(key=precedence)
         if not found:
@@ -193,6 +267,16 @@ class Application:
         except HTTPError as error:
             return Plan(version, [], _upgrade_error(head, error))
         return Plan(version, found[:1], None, found[0].route.pace, handshake)
+
+
+def _place_of(head: RequestHead, upgrade: bool, found: list[Match]) -> Place:
+    """Say what a request is for, as far as that decides who may come in."""
+    if upgrade:
+        return Place.UPGRADE
+    if split_path(head.path) == [API_PATH[1:]]:
+        return Place.API
+    handled = found and found[0].route.kind not in (Kind.FILES, Kind.MOUNT)
+    return Place.HANDLER if handled else Place.OTHER
 
 
 def _body_reader(plan: Plan) -> Any:
@@ -273,6 +357,8 @@ class Exchange:
         "pace",
     )
 
+    guard: Optional[Pace] = None
+
     def __init__(
         self,
         site: Site,
@@ -299,7 +385,18 @@ class Exchange:
     def refusal(self) -> Optional[Answer]:
         """The answer that is decided already."""
         response = self._plan.refusal
-        return None if response is None else response.answer()
+        return None if response is None else self._dress(response.answer())
+
+    def _dress(self, answer: Answer) -> Answer:
+        """Return an answer with what the server adds to it."""
+        extra = self._plan.extra
+        return answer if extra is None else extra.dress(answer)
+
+    def admit(self) -> None:
+        """Run what guards the request, where it may block; here is nothing.
+
+        ``refusal`` says what came of it.
+        """
 
     @property
     def sink(self) -> Body:
@@ -314,7 +411,7 @@ class Exchange:
         has_body = self._head is not None and self._head.has_body
         return self._inlet if has_body else None
 
-    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, None]:
+    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, TakeBody, None]:
         """Run the handler and return its answer."""
         if self._head is None:
             return self.refusal
@@ -323,7 +420,9 @@ class Exchange:
                 self._body.finish()
             except HTTPError as error:
                 _log_refusal(error, self._info)
-                return _error_response(self._head, error.status, error.message).answer()
+                return self._dress(
+                    _error_response(self._head, error.status, error.message).answer()
+                )
         request = self._request = Request(self._head, self._info, self._site, self._body, channel)
         if self._plan.handshake is not None:
             return self._upgrade(request, self._plan.handshake, self._plan.matches[0])
@@ -339,14 +438,22 @@ class Exchange:
         """Hand an upgrade to a session of what was registered."""
         request.end()
         request.bind(match.route.values(match.segments))
-        refusal = errorResponse(request, "The upgrade is refused.", 403).answer()
+        refusal = self._dress(errorResponse(request, "The upgrade is refused.", 403).answer())
+        fields = () if self._plan.extra is None else self._plan.extra.lines
         target = match.route.target
         if not isinstance(target, ASGIMount):
-            return Upgrade(handshake, SocketSession(target, request, refusal, self._opened).run)
+            run = SocketSession(target, request, refusal, self._opened).run
+            return Upgrade(handshake, run, fields)
         session = ASGISession(
-            target.application, request, match.depth, handshake, refusal, self._lifespans
+            target.application,
+            request,
+            match.depth,
+            handshake,
+            refusal,
+            self._lifespans,
+            self._dress,
         )
-        return Upgrade(handshake, session.run)
+        return Upgrade(handshake, session.run, fields)
 
     def conclude(
         self, channel: Channel, result: Any, error: Optional[BaseException]
@@ -360,7 +467,7 @@ class Exchange:
         if error is None and not request.started:
             try:
                 if isinstance(result, (Answer, PathAnswer)):
-                    return _open(result)  # A mounted application's goes out as it is.
+                    return self._dress(_open(result))  # A mounted application's, as it is.
                 response = request.sent or as_response(result)
             except Exception as unsendable:
                 error = unsendable
@@ -370,9 +477,11 @@ class Exchange:
         if response is None:
             return None
         try:
-            return response.answer(self._head, self._site.compress_from)
+            answer = response.answer(self._head, self._site.compress_from)
         except (OSError, ValueError, UnsendableError) as unreadable:
             return self._unreadable(request, unreadable)
+        extra = self._plan.extra
+        return answer if extra is None else extra.dress(answer)
 
     def _broken(self, request: Request, channel: Channel, error: BaseException) -> Optional[Answer]:
         """Answer for a handler that raised, or end the answer that it had begun."""
@@ -409,26 +518,31 @@ class Exchange:
         if request is None:
             return self.unsendable(error)
         if isinstance(error, HTTPError) and not late:
-            return errorResponse(request, error.message, error.status).answer()
-        line = f"{request.method()} {request.pathWithQueryString()}"
-        app_logger.error("the handler of %s failed", line, exc_info=error)
+            return self._dress(errorResponse(request, error.message, error.status).answer())
+        return self._failed(request, error, "handler")
+
+    def _failed(self, request: Request, error: BaseException, what: str) -> Answer:
+        """Log what a handler or a filter raised, and return the answer: 500."""
+        line = f"{request.method()} {masked(request.pathWithQueryString())}"
+        app_logger.error("the %s of %s failed", what, line, exc_info=error)
         if isinstance(error, UnsendableError):
-            return errorResponse(request, str(error), 500).answer()
-        return server_error(request, error).answer()
+            return self._dress(errorResponse(request, str(error), 500).answer())
+        return self._dress(server_error(request, error).answer())
 
     def _unreadable(self, request: Request, error: Exception) -> Answer:
         """Answer for a file that cannot be opened: it is not there, or not for us."""
         missing = getattr(error, "errno", None) in _MISSING or isinstance(error, ValueError)
         if missing or isinstance(error, FileNotFoundError):
-            return errorResponse(request, "Not found", 404).answer()
+            return self._dress(errorResponse(request, "Not found", 404).answer())
         if isinstance(error, PermissionError):
-            return errorResponse(request, "The file cannot be read.", 403).answer()
+            return self._dress(errorResponse(request, "The file cannot be read.", 403).answer())
         return self.failed(error)
 
     def unsendable(self, error: BaseException) -> Answer:
         """Return what is sent instead of an answer that cannot be sent: 500."""
         app_logger.error("the answer of a handler cannot be sent: %s", error)
-        return error_page(500, "The server failed to answer this request.").answer()
+        page = error_page(500, "The server failed to answer this request.")
+        return self._dress(page.answer())
 
     def drop(self) -> None:
         """Let go of the body."""
@@ -445,3 +559,75 @@ class Exchange:
             self.drop()
         if access_logger.isEnabledFor(logging.INFO):
             log_access(self._info, self._head, status, sent, seconds)
+
+
+class GuardedExchange(Exchange):
+    """One request to a path that has filters, and its answer.
+
+    They run where handlers do, for they may block. Before a body, that is a run of its own: the
+    body is taken, or refused, when they have decided.
+    """
+
+    __slots__ = ("_refused", "guard")
+
+    def __init__(
+        self,
+        site: Site,
+        head: Optional[RequestHead],
+        info: ConnectionInfo,
+        plan: Plan,
+        body: Optional[Body],
+        opened: OpenSockets,
+        lifespans: Lifespans,
+        inlet: Optional[Inlet] = None,
+    ) -> None:
+        super().__init__(site, head, info, plan, body, opened, lifespans, inlet)
+        self.guard: Optional[Pace] = plan.guards[0].pace
+        self._refused: Optional[Answer] = None
+
+    @property
+    def refusal(self) -> Optional[Answer]:
+        """The answer that is decided, once the filters have seen the request."""
+        return self._refused
+
+    def admit(self) -> None:
+        """Show the request to its filters; the first that has an answer decides."""
+        self.guard = None
+        for one in self._plan.guards:
+            self._refused = self._show(one)
+            if self._refused is not None:
+                return
+        self._refused = super().refusal
+
+    def _show(self, one: Filter) -> Optional[Answer]:
+        """Return what a filter answers; None: the request may go on."""
+        if self._head is None:
+            return None
+        request = self._request = Request(self._head, self._info, self._site, None, None)
+        try:
+            result = one.function(request)
+            if result is None and request.sent is None:
+                return None
+            response = request.sent or as_response(result)
+        except HTTPError as error:
+            return self.failed(error)
+        except BaseException as error:
+            return self._failed(request, error, "filter")
+        try:
+            return self._dress(response.answer(self._head, self._site.compress_from))
+        except (OSError, ValueError, UnsendableError) as unreadable:
+            return self._unreadable(request, unreadable)
+
+    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, TakeBody, None]:
+        """Run the filters, and without a body to wait for the handler too."""
+        if self.guard is not None:
+            self.admit()
+            if self._head is not None and self._head.has_body:
+                return TAKE_BODY
+        return self._refused or super().respond(channel)
+
+    def finish(self, status: int, sent: int, seconds: float) -> None:
+        """Log the exchange and let go of what it holds."""
+        if self._refused is not None and isinstance(self._refused.body, FileBody):
+            self._refused.body.close()  # It may not have come to be sent.
+        super().finish(status, sent, seconds)

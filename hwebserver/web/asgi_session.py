@@ -74,6 +74,8 @@ async def serve_socket(
         return
     try:
         channel.refuse(answer)
+        if not isinstance(answer.body, bytes):
+            await on_worker(answer.body.close)  # A filter's: what refuses an upgrade is short.
         await channel.flush()
     finally:
         channel.finish()
@@ -133,6 +135,7 @@ class SessionChannel:
         self._room = asyncio.Event()
         self._room.set()
         self._answered = self._accepted = False
+        self._fields: tuple[Line, ...] = ()  # of the answer that accepts it
         self._status = 0
         self._began = time.monotonic()
         self._close_sent = self._gone = self._peer_done = False
@@ -142,6 +145,7 @@ class SessionChannel:
 
     async def run(self, upgrade: Upgrade) -> None:
         """Run a session to its end."""
+        self._fields = upgrade.fields
         sender = self._loop.create_task(self._send_on())
         try:
             await upgrade.run(self)
@@ -224,8 +228,8 @@ class SessionChannel:
             raise ValueError(f"the client does not offer the subprotocol {subprotocol!r}")
         self._answered = self._accepted = True
         self._status = 101
-        event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": bytes_of(extra)}
-        self._put(event)
+        headers = bytes_of((*self._fields, *extra))
+        self._put({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
 
     def refuse(self, answer: Answer) -> None:
         """Answer the upgrade with something else; see ``exchange.SocketChannel``."""

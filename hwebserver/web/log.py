@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Optional, TextIO
@@ -21,6 +22,15 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _SECRET = frozenset(("authorization", "cookie", "proxy-authorization"))
 
 
+#: A query parameter that is a secret: the access token of a page or a WebSocket.
+_SECRET_PARAMETER = re.compile(r"([?&]access_token=)[^&#\s\"]*", re.IGNORECASE)
+
+
+def masked(text: str) -> str:
+    """Return a request target, or another text with a URI, without the access token in it."""
+    return _SECRET_PARAMETER.sub(r"\1***", text) if "=" in text else text
+
+
 def log_access(
     info: ConnectionInfo, head: Optional[RequestHead], status: int, sent: int, seconds: float
 ) -> None:
@@ -35,7 +45,7 @@ def log_access(
         sent: Bytes of the body that were sent.
         seconds: How long it took.
     """
-    line = "-" if head is None else f"{head.method} {head.target} HTTP/1.{head.minor}"
+    line = "-" if head is None else f"{head.method} {masked(head.target)} HTTP/1.{head.minor}"
     line = line.replace("\\", "\\\\").replace('"', '\\"')
     size = str(sent) if sent else "-"
     access_logger.info(
@@ -43,7 +53,8 @@ def log_access(
     )
     if head is not None and access_logger.isEnabledFor(logging.DEBUG):
         fields = ", ".join(
-            f"{name}: {'***' if name.lower() in _SECRET else value}" for name, value in head.fields
+            f"{name}: {'***' if name.lower() in _SECRET else masked(value)}"
+            for name, value in head.fields
         )
         access_logger.debug("%.3f ms; %s", seconds * 1000, fields)
 
