@@ -65,6 +65,7 @@ webSockets = default_server.webSockets
 statistics = default_server.statistics
 broadcast = default_server.broadcast
 registerWSGIApp = default_server.registerWSGIApp
+requestFilter = default_server.requestFilter
 insertHandlerForPort = default_server.insertHandlerForPort
 findHandlerForPort = default_server.findHandlerForPort
 setSettingsForPort = default_server.setSettingsForPort
@@ -141,6 +142,7 @@ __all__ = [
     "registerOpdefPath",
     "registerStaticFilesDirectory",
     "registerWSGIApp",
+    "requestFilter",
     "requestShutdown",
     "run",
     "runServer",

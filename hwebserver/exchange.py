@@ -323,6 +323,17 @@ class Upgrade(NamedTuple):
     fields: Callable[[], tuple[Line, ...]] = tuple
 
 
+class TakeBody:
+    """What ``Exchange.respond`` returns when it has run what guards the request.
+
+    ``Exchange.refusal`` says what came of it. If it may go on, its body is taken, and ``respond``
+    called again.
+    """
+
+
+TAKE_BODY = TakeBody()
+
+
 class Pace:
     """What has been seen of how long a handler takes: one for each registered handler.
 
@@ -402,9 +413,11 @@ class Exchange(Protocol):
 
     Attributes:
         pace: What is known of how long the handler takes.
+        guard: The same of what is to run before the body is taken; None: nothing is, or it has.
     """
 
     pace: Pace
+    guard: Optional[Pace]
 
     @property
     def refusal(self) -> Optional[Answer]:
@@ -418,8 +431,11 @@ class Exchange(Protocol):
     def queue(self) -> Optional[BodyQueue]:
         """Where a body goes whose handler runs while it arrives; None: ``sink`` has it first."""
 
-    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, None]:
-        """Run the handler; raises nothing. None: the response went through the channel."""
+    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, TakeBody, None]:
+        """Run the handler; raises nothing. None: the response went through the channel.
+
+        What guards the request is run first; when it has a body, that alone.
+        """
 
     def conclude(
         self, channel: Channel, result: Any, error: Optional[BaseException]

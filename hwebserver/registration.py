@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional, TypeVar, Union
 
 from .errors import OperationFailed
 from .protocol.multipart import FormLimits
+from .web.access import Access
 from .web.api import API, APIFunction
 from .web.application import API_PATH, Application
 from .web.archive import Archive
 from .web.asgi import ASGIMount
+from .web.filters import Filters
 from .web.handlers import URLHandler, check_callable
 from .web.lifespan import ASGIApplication, Lifespans
 from .web.logfiles import PortLog
@@ -36,6 +39,7 @@ class Registrations(ABC):
         self._sockets = Router()
         self._opened = OpenSockets()
         self._api = API()
+        self._filters = Filters()
 
     def urlHandler(
         self,
@@ -67,6 +71,32 @@ class Registrations(ABC):
         def register(function: Function) -> Function:
             check_callable(function)
             self._router.add(Route(path, function, methods=methods, ports=keys, kind=kind))
+            return function
+
+        return register
+
+    def requestFilter(self, path: str = "/", ports: Ports = ()) -> Callable[[Function], Function]:
+        """Return a decorator that has a function see requests before their bodies are read.
+
+        It sees every request to the path and below it, whatever answers there: handlers, files,
+        ``/api``, mounted applications, upgrades. It gets the request with its header fields, and
+        returns None to let it go on, or what is answered instead, as a handler does. What it
+        raises is answered with 500. Of several the one for the most general path is asked first.
+
+        Args:
+            path: The path; ``/node`` means ``/node/a`` too, but not ``/nodes``.
+            ports: Numbers and names of ports; none: the main port; -1: every port.
+
+        Returns:
+            The decorator; it returns the function itself.
+
+        Raises:
+            OperationFailed: the path or a port cannot be, or the function is a coroutine function.
+        """
+        keys = port_keys(ports)
+
+        def register(function: Function) -> Function:
+            self._filters.add(path, function, keys)
             return function
 
         return register
@@ -351,7 +381,10 @@ class Registrations(ABC):
             values["MAX_JSON_SIZE"],
             values["MAX_ARCHIVE_FILE_SIZE"],
         )
-        return Application(self._router, self._sockets, site, self._opened, lifespans, log)
+        access = Access(values, socket.gethostname)
+        return Application(
+            self._router, self._sockets, site, self._opened, lifespans, access, self._filters, log
+        )
 
     def _add_files(self, prefix: str, source: Any, port: Union[int, str]) -> None:
         keys = port_keys([] if port == -1 else [port])

@@ -73,6 +73,8 @@ def build(folder: Path) -> hwebserver.Server:
     """Make the server that all are compared by."""
     server = hwebserver.Server("same")
     server.setSettingsForPort({"MAX_REQUEST_SIZE": MOST, "MAX_IN_MEMORY_FILE_UPLOAD_SIZE": 1000})
+    # Without this, pages of this machine may read answers of a port that only it can reach.
+    server.setSettingsForPort({"CORS_ALLOWED_ORIGINS": []})
     server.registerStaticFilesDirectory(str(folder), "/static")
     server.registerArchiveFile(str(folder / "archive.zip"), "/zip")
     add_pages(server, folder)

@@ -32,6 +32,7 @@ from ..exchange import (
     FileBody,
     Pace,
     StreamBody,
+    TakeBody,
     Upgrade,
 )
 from ..protocol.http1 import RequestHead, RequestReader
@@ -177,6 +178,8 @@ class Connection:
             return PARK if self._left else self._watch_client(self._receive_ahead, now)
         if self._step == self._await_worker:
             return WORK
+        if self._step == self._go_on:
+            return self._go_on(now)
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
 
     def nudged(self, now: float) -> Wants:
@@ -253,6 +256,9 @@ class Connection:
         return WORK if self._exchange.refusal is None else self._refused(self._exchange)
 
     def _begin_body(self, head: RequestHead, exchange: Exchange, now: float) -> Wants:
+        if exchange.guard is not None:
+            self.pace = exchange.guard
+            return WORK
         queue = exchange.queue
         if queue is not None and exchange.refusal is None:
             queue.tell = partial(self._endpoint.tell, self)
@@ -267,6 +273,15 @@ class Connection:
             self._open_delivery().put(CONTINUE)
             self.deadline = now + self._endpoint.timeouts.send
         return self._invite_body(now)
+
+    def _go_on(self, now: float) -> Wants:
+        """Take the body, or refuse it, as what guards the request has decided."""
+        head, exchange = self._head, self._exchange
+        if head is None or exchange is None:
+            return CLOSE
+        self.pace = exchange.pace
+        self._step = self._receive_head  # as behind every head
+        return self._begin_body(head, exchange, now)
 
     def _invite_body(self, now: float) -> Wants:
         """Send what is left of 100 (Continue), if that was asked for; then take the body."""
@@ -404,7 +419,7 @@ class Connection:
 
     def _answer(
         self,
-        answer: Union[Answer, Deferred, Upgrade, None],
+        answer: Union[Answer, Deferred, Upgrade, TakeBody, None],
         channel: HandChannel,
         exchange: Exchange,
     ) -> Wants:

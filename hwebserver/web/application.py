@@ -1,9 +1,9 @@
 """From a request head to an answer: what ``net`` is handed.
 
-When a head is complete the request is either refused (no such path, wrong method) or gets a place
-for its body; when that is complete its handler runs, and whatever happens in there becomes one
-answer. What a path leads to is kept with the head, since the next request of a connection mostly
-has the same.
+When a head is complete the request is either refused (who may not come in, no such path, wrong
+method) or gets a place for its body, once the filters of its path have let it in; when that is
+complete its handler runs, and whatever happens in there becomes one answer. What a path leads to is
+kept with the head, since the next request of a connection mostly has the same.
 """
 
 from __future__ import annotations
@@ -14,15 +14,30 @@ from collections.abc import Awaitable, Coroutine
 from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest, UnsendableError
-from ..exchange import Answer, Channel, ConnectionInfo, Deferred, Pace, Upgrade
+from ..exchange import (
+    TAKE_BODY,
+    Answer,
+    Channel,
+    ConnectionInfo,
+    Deferred,
+    FileBody,
+    Pace,
+    TakeBody,
+    Upgrade,
+)
 from ..journal import of_port
 from ..protocol.handshake import Handshake, is_upgrade, read_handshake
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
 from ..protocol.multipart import boundary_of
+from ..protocol.response import Line
+from ..protocol.target import split_path
+from .access import Access, Place, Refusal
 from .asgi import ASGIMount, ASGISession
 from .asgicall import Inlet, PathAnswer
 from .content import open_file
+from .extra import Extra
+from .filters import Filter, Filters
 from .handlers import Handler, as_response
 from .lifespan import Lifespans
 from .log import mask_token
@@ -68,9 +83,13 @@ class Plan(NamedTuple):
         pace: That of the registration that wins.
         handshake: What an upgrade to a WebSocket asks for.
         reader: What reads the body, if there is one.
+        takes_body: Whether there is one, and it is for somebody.
         bare: Whether a request has no body, nor anything else that its answer needs.
         handler: The function that answers, where nothing but a call of it is to be done.
         request_id: The id that the requests bring; empty: none.
+        info: What is believed of the connection.
+        extra: What is added to the answer; None: nothing.
+        guards: The filters that see the request before its body is read.
     """
 
     version: int
@@ -79,9 +98,13 @@ class Plan(NamedTuple):
     pace: Pace = _NO_PACE
     handshake: Optional[Handshake] = None
     reader: Any = None
+    takes_body: bool = False
     bare: bool = False
     handler: Optional[Handler] = None
     request_id: str = ""
+    info: Optional[ConnectionInfo] = None
+    extra: Optional[Extra] = None
+    guards: tuple[Filter, ...] = ()
 
 
 class Application:
@@ -93,6 +116,8 @@ class Application:
         site: What every request shares.
         opened: Where open WebSockets are known.
         lifespans: The mounted ASGI applications.
+        access: Who may come in.
+        filters: What sees requests before their bodies are read.
         log: Where requests, and what is refused, are written down.
     """
 
@@ -103,10 +128,14 @@ class Application:
         site: Site,
         opened: OpenSockets,
         lifespans: Lifespans,
+        access: Access,
+        filters: Filters,
         log: PortLog,
     ) -> None:
         self._router = router
         self._sockets = sockets
+        self._access = access
+        self._filters = filters
         self.site = site
         self.opened = opened
         self.lifespans = lifespans
@@ -115,28 +144,40 @@ class Application:
     @property
     def _version(self) -> int:
         """Changes with every registration."""
-        return self._router.version + self._sockets.version
+        return self._router.version + self._sockets.version + self._filters.version
 
     def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
         """Begin with a request; see ``exchange.Application``."""
         plan = head.memo
-        if plan is None or plan.version != self._router.version + self._sockets.version:
+        if plan is None or plan.version != self._version:
             plan = head.memo = self._complete(self._plan(head, info), head)
         if plan.bare:
-            return Exchange(self, head, info, plan)
+            return Exchange(self, head, plan.info or info, plan)
+        body: Optional[Body] = None
+        inlet: Optional[Inlet] = None
         if isinstance(plan.reader, ASGIMount):
-            return Exchange(self, head, info, plan, None, Inlet(head.has_body))
-        return Exchange(self, head, info, plan, self._body(head, plan.reader))
+            inlet = Inlet(head.has_body)
+        elif plan.takes_body:
+            body = self._body(head, plan.reader)
+        kind = GuardedExchange if plan.guards else Exchange
+        return kind(self, head, plan.info or info, plan, body, inlet)
 
     def _complete(self, plan: Plan, head: RequestHead) -> Plan:
         """Add to a plan what need not be found out for each of its requests."""
-        reader = _body_reader(plan)
+        decided = plan.refusal is not None or plan.handshake is not None
+        reader = None if decided else _body_reader(plan)
         # A body of no bytes is one too: a form that is not even ended.
         sent = head.has_body or "content-length" in head.fields.combined
-        decided = plan.refusal is not None or plan.handshake is not None
-        bare = decided or not (sent or isinstance(reader, ASGIMount))
+        takes_body = sent and not decided
+        bare = not (takes_body or plan.guards or isinstance(reader, ASGIMount))
         handler, request_id = _plain_handler(plan), given_id(head)
-        return plan._replace(reader=reader, bare=bare, handler=handler, request_id=request_id)
+        return plan._replace(
+            reader=reader,
+            takes_body=takes_body,
+            bare=bare,
+            handler=handler,
+            request_id=request_id,
+        )
 
     def _body(self, head: RequestHead, target: Any) -> Body:
         """Return where the body of a request goes.
@@ -156,10 +197,17 @@ class Application:
         self, error: HTTPError, head: Optional[RequestHead], info: ConnectionInfo
     ) -> Exchange:
         """Answer what cannot be understood; see ``exchange.Application``."""
+        plan: Optional[Plan] = None if head is None else head.memo
+        if plan is not None and plan.info is not None:
+            info, extra = plan.info, plan.extra
+        else:
+            info = info if head is None else self._access.effective(head, info)
+            extra = self._access.added(info)
         request_id = given_id(head)
         self.log_refusal(error, info, request_id)
         response = _error_response(head, error.status, error.message)
-        return Exchange(self, head, info, Plan(0, [], response, request_id=request_id))
+        plan = Plan(0, [], response, request_id=request_id, info=info, extra=extra)
+        return Exchange(self, head, info, plan)
 
     def log_refusal(self, error: HTTPError, info: ConnectionInfo, request_id: str) -> None:
         """Write down why a request is refused.
@@ -178,12 +226,42 @@ class Application:
             self.refusals.note(info.peer[0], reason, quiet=error.status == 503)
 
     def _plan(self, head: RequestHead, info: ConnectionInfo) -> Plan:
+        """Find out what a head leads to, and whether it may."""
         version = self._version
-        if head.minor and is_upgrade(head.fields):
-            return self._plan_upgrade(version, head, info)
+        info = self._access.effective(head, info)
+        upgrade = head.minor == 1 and is_upgrade(head.fields)
+        found = self._router.find(head.path, info.port.keys)
+        verdict = self._access.judge(head, info, _place_of(head, upgrade, found))
+        if verdict.refusal is not None:
+            response = self._turn_away(head, info, verdict.refusal)
+            # The next one is planned anew, so that it is logged too.
+            return Plan(_NEVER, [], response, info=info, extra=verdict.extra)
+        if upgrade:
+            plan = self._plan_upgrade(version, head, info, found)
+        else:
+            plan = self._plan_request(version, head, info, found)
+        guards = self._filters.find(head.path, info.port.keys)
+        return plan._replace(info=info, extra=verdict.extra, guards=guards)
+
+    def _turn_away(self, head: RequestHead, info: ConnectionInfo, refusal: Refusal) -> Response:
+        """Return the answer for one who may not come in, and log why."""
+        if refusal.note:
+            known = _named(given_id(head))
+            self.refusals.note(info.peer[0], f"{refusal.status}: {refusal.note}{known}")
+        if refusal.message:
+            response = _error_response(head, refusal.status, refusal.message)
+        else:
+            response = Response(b"", refusal.status, "")
+        for name, value in refusal.fields:
+            response.setHeader(name, value)
+        return response
+
+    def _plan_request(
+        self, version: int, head: RequestHead, info: ConnectionInfo, found: list[Match]
+    ) -> Plan:
+        """Find what answers a request that is no upgrade."""
         if head.path == "*":
             return Plan(version, [], _allow(Response(b"", 204, ""), _METHODS))
-        found = self._router.find(head.path, info.port.keys)
         allowed = all(match.route.allows(head.method) for match in found)
         if head.method not in ("GET", "HEAD", "OPTIONS") or not allowed:
             # Files answer any method, with 405; but no body is awaited for one that is not there,
@@ -208,10 +286,11 @@ class Application:
         response = _error_response(head, 405, "This method is not allowed here.")
         return Plan(version, [], _allow(response, ", ".join(sorted(methods))))
 
-    def _plan_upgrade(self, version: int, head: RequestHead, info: ConnectionInfo) -> Plan:
+    def _plan_upgrade(
+        self, version: int, head: RequestHead, info: ConnectionInfo, matches: list[Match]
+    ) -> Plan:
         """Find what takes an upgrade: WebSockets and ASGI applications alone."""
-        mounted = self._router.find(head.path, info.port.keys)
-        found = [match for match in mounted if isinstance(match.route.target, ASGIMount)]
+        found = [match for match in matches if isinstance(match.route.target, ASGIMount)]
         found += self._sockets.find(head.path, info.port.keys)
         found.sort(key=precedence)
         if not found:
@@ -221,6 +300,16 @@ class Application:
         except HTTPError as error:
             return Plan(version, [], _upgrade_error(head, error))
         return Plan(version, found[:1], None, found[0].route.pace, handshake)
+
+
+def _place_of(head: RequestHead, upgrade: bool, found: list[Match]) -> Place:
+    """Say what a request is for, as far as that decides who may come in."""
+    if upgrade:
+        return Place.UPGRADE
+    if split_path(head.path) == [API_PATH[1:]]:
+        return Place.API
+    handled = found and found[0].route.kind not in (Kind.FILES, Kind.MOUNT)
+    return Place.HANDLER if handled else Place.OTHER
 
 
 def _body_reader(plan: Plan) -> Any:
@@ -273,11 +362,6 @@ def _error_response(head: Optional[RequestHead], status: int, message: str) -> R
     return error_json(status, message) if json else error_page(status, message)
 
 
-def _error_answer(request: Request, message: str, status: int) -> Answer:
-    """Return an error for a request that has come to its handler."""
-    return with_id(errorResponse(request, message, status).answer(), request.known_id)
-
-
 def _open(answer: Union[Answer, PathAnswer]) -> Answer:
     """Return the answer of a mounted application, with the file that it has named."""
     if isinstance(answer, Answer):
@@ -298,6 +382,8 @@ class Exchange:
     """One request and its answer; see ``exchange.Exchange``."""
 
     __slots__ = ("_application", "_body", "_head", "_info", "_inlet", "_plan", "_request", "pace")
+
+    guard: Optional[Pace] = None
 
     def __init__(
         self,
@@ -321,12 +407,29 @@ class Exchange:
     def refusal(self) -> Optional[Answer]:
         """The answer that is decided already."""
         response = self._plan.refusal
-        return None if response is None else with_id(response.answer(), self._plan.request_id)
+        return None if response is None else self._dress(response.answer())
 
     @property
     def _known_id(self) -> str:
         """The id of the request, as far as it has one."""
         return self._plan.request_id if self._request is None else self._request.known_id
+
+    def _dress(self, answer: Answer) -> Answer:
+        """Return an answer with what the server adds to it."""
+        extra, known_id = self._plan.extra, self._known_id
+        if extra is not None:
+            answer = extra.dress(answer)
+        return with_id(answer, known_id) if known_id else answer
+
+    def _error(self, request: Request, message: str, status: int) -> Answer:
+        """Return an error for a request that has come to its handler."""
+        return self._dress(errorResponse(request, message, status).answer())
+
+    def admit(self) -> None:
+        """Run what guards the request, where it may block; here is nothing.
+
+        ``refusal`` says what came of it.
+        """
 
     @property
     def sink(self) -> Body:
@@ -341,7 +444,7 @@ class Exchange:
         has_body = self._head is not None and self._head.has_body
         return self._inlet if has_body else None
 
-    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, None]:
+    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, TakeBody, None]:
         """Run the handler and return its answer."""
         if self._head is None:
             return self.refusal
@@ -351,7 +454,7 @@ class Exchange:
             except HTTPError as error:
                 self._application.log_refusal(error, self._info, self._plan.request_id)
                 response = _error_response(self._head, error.status, error.message)
-                return with_id(response.answer(), self._plan.request_id)
+                return self._dress(response.answer())
         site, plan = self._application.site, self._plan
         request = self._request = Request(self._head, self._info, site, self._body, channel)
         if plan.request_id:
@@ -370,17 +473,26 @@ class Exchange:
         """Hand an upgrade to a session of what was registered."""
         request.end()
         request.bind(match.route.values(match.segments))
-        refusal = _error_answer(request, "The upgrade is refused.", 403)
+        refusal = self._error(request, "The upgrade is refused.", 403)
         target = match.route.target
+
+        def fields() -> tuple[Line, ...]:
+            extra = self._plan.extra
+            return (*(() if extra is None else extra.lines), *id_lines(request.known_id))
+
         if not isinstance(target, ASGIMount):
-            opened = self._application.opened
-            socket = SocketSession(target, request, refusal, opened)
-            return Upgrade(handshake, socket.run, lambda: id_lines(request.known_id))
-        lifespans = self._application.lifespans
+            socket = SocketSession(target, request, refusal, self._application.opened)
+            return Upgrade(handshake, socket.run, fields)
         session = ASGISession(
-            target.application, request, match.depth, handshake, refusal, lifespans
+            target.application,
+            request,
+            match.depth,
+            handshake,
+            refusal,
+            self._application.lifespans,
+            self._dress,
         )
-        return Upgrade(handshake, session.run, lambda: id_lines(request.known_id))
+        return Upgrade(handshake, session.run, fields)
 
     def conclude(
         self, channel: Channel, result: Any, error: Optional[BaseException]
@@ -394,8 +506,7 @@ class Exchange:
         if error is None and not request.started:
             try:
                 if isinstance(result, _OUTSIDE):
-                    # A mounted application's goes out as it is.
-                    return with_id(_open(result), request.known_id)
+                    return self._dress(_open(result))  # A mounted application's, as it is.
                 response = request.sent or as_response(result)
             except Exception as unsendable:
                 error = unsendable
@@ -408,7 +519,7 @@ class Exchange:
             answer = response.answer(self._head, self._application.site.compress_from)
         except (OSError, ValueError, UnsendableError) as unreadable:
             return self._unreadable(request, unreadable)
-        return with_id(answer, request.known_id) if request.known_id else answer
+        return answer if self._plan.extra is None and not request.known_id else self._dress(answer)
 
     def _broken(self, request: Request, channel: Channel, error: BaseException) -> Optional[Answer]:
         """Answer for a handler that raised, or end the answer that it had begun."""
@@ -444,30 +555,34 @@ class Exchange:
         if request is None:
             return self.unsendable(error)
         if isinstance(error, HTTPError) and not late:
-            return _error_answer(request, error.message, error.status)
+            return self._error(request, error.message, error.status)
+        return self._failed(request, error, "handler")
+
+    def _failed(self, request: Request, error: BaseException, what: str) -> Answer:
+        """Log what a handler or a filter raised, and return the answer: 500."""
         line = f"{request.method()} {mask_token(request.pathWithQueryString())}"
-        message, extra = "the handler of %s failed%s", of_port(self._info.port)
-        app_logger.error(message, line, _named(request.known_id), exc_info=error, extra=extra)
+        message, extra = "the %s of %s failed%s", of_port(self._info.port)
+        known = _named(request.known_id)
+        app_logger.error(message, what, line, known, exc_info=error, extra=extra)
         if isinstance(error, UnsendableError):
-            return _error_answer(request, str(error), 500)
-        return with_id(server_error(request, error).answer(), request.known_id)
+            return self._error(request, str(error), 500)
+        return self._dress(server_error(request, error).answer())
 
     def _unreadable(self, request: Request, error: Exception) -> Answer:
         """Answer for a file that cannot be opened: it is not there, or not for us."""
         missing = getattr(error, "errno", None) in _MISSING or isinstance(error, ValueError)
         if missing or isinstance(error, FileNotFoundError):
-            return _error_answer(request, "Not found", 404)
+            return self._error(request, "Not found", 404)
         if isinstance(error, PermissionError):
-            return _error_answer(request, "The file cannot be read.", 403)
+            return self._error(request, "The file cannot be read.", 403)
         return self.failed(error)
 
     def unsendable(self, error: BaseException) -> Answer:
         """Return what is sent instead of an answer that cannot be sent: 500."""
-        known_id = self._known_id
         message, extra = "the answer of a handler cannot be sent: %s%s", of_port(self._info.port)
-        app_logger.error(message, error, _named(known_id), extra=extra)
-        response = error_page(500, "The server failed to answer this request.")
-        return with_id(response.answer(), known_id)
+        app_logger.error(message, error, _named(self._known_id), extra=extra)
+        page = error_page(500, "The server failed to answer this request.")
+        return self._dress(page.answer())
 
     def drop(self) -> None:
         """Let go of the body."""
@@ -485,3 +600,76 @@ class Exchange:
         access = self._application.access
         if access is not None and access.logger.isEnabledFor(logging.INFO):
             access.log(self._info, self._head, status, sent, seconds, self._known_id)
+
+
+class GuardedExchange(Exchange):
+    """One request to a path that has filters, and its answer.
+
+    They run where handlers do, for they may block. Before a body, that is a run of its own: the
+    body is taken, or refused, when they have decided.
+    """
+
+    __slots__ = ("_refused", "guard")
+
+    def __init__(
+        self,
+        application: Application,
+        head: Optional[RequestHead],
+        info: ConnectionInfo,
+        plan: Plan,
+        body: Optional[Body] = None,
+        inlet: Optional[Inlet] = None,
+    ) -> None:
+        super().__init__(application, head, info, plan, body, inlet)
+        self.guard: Optional[Pace] = plan.guards[0].pace
+        self._refused: Optional[Answer] = None
+
+    @property
+    def refusal(self) -> Optional[Answer]:
+        """The answer that is decided, once the filters have seen the request."""
+        return self._refused
+
+    def admit(self) -> None:
+        """Show the request to its filters; the first that has an answer decides."""
+        self.guard = None
+        for one in self._plan.guards:
+            self._refused = self._show(one)
+            if self._refused is not None:
+                return
+        self._refused = super().refusal
+
+    def _show(self, one: Filter) -> Optional[Answer]:
+        """Return what a filter answers; None: the request may go on."""
+        if self._head is None:
+            return None
+        site = self._application.site
+        request = self._request = Request(self._head, self._info, site, None, None)
+        if self._plan.request_id:
+            request.known_id = self._plan.request_id
+        try:
+            result = one.function(request)
+            if result is None and request.sent is None:
+                return None
+            response = request.sent or as_response(result)
+        except HTTPError as error:
+            return self.failed(error)
+        except BaseException as error:
+            return self._failed(request, error, "filter")
+        try:
+            return self._dress(response.answer(self._head, site.compress_from))
+        except (OSError, ValueError, UnsendableError) as unreadable:
+            return self._unreadable(request, unreadable)
+
+    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, TakeBody, None]:
+        """Run the filters, and without a body to wait for the handler too."""
+        if self.guard is not None:
+            self.admit()
+            if self._head is not None and self._head.has_body:
+                return TAKE_BODY
+        return self._refused or super().respond(channel)
+
+    def finish(self, status: int, sent: int, seconds: float) -> None:
+        """Log the exchange and let go of what it holds."""
+        if self._refused is not None and isinstance(self._refused.body, FileBody):
+            self._refused.body.close()  # It may not have come to be sent.
+        super().finish(status, sent, seconds)

@@ -8,6 +8,7 @@ is all of it (version 2.3 of the specification says so; older frameworks cut it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Optional, Union
 
 from ..exchange import Answer, SocketChannel
@@ -102,6 +103,7 @@ class ASGISession:
         handshake: What the client asks for.
         refusal: What is answered when the application closes before it has accepted.
         lifespans: The applications of the server.
+        dress: Adds what the server adds to an answer.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class ASGISession:
         handshake: Handshake,
         refusal: Answer,
         lifespans: Lifespans,
+        dress: Callable[[Answer], Answer],
     ) -> None:
         self._application = application
         self._request = request
@@ -119,6 +122,7 @@ class ASGISession:
         self._handshake = handshake
         self._refusal = refusal
         self._lifespans = lifespans
+        self._dress = dress
         self._channel: Optional[SocketChannel] = None
         self._connected = False  # the application has been told of the upgrade
         self._start: Optional[ResponseStart] = None  # of a response that refuses it
@@ -216,7 +220,7 @@ class ASGISession:
         if not event.get("more_body"):
             self._refused = True
             answer = Answer(self._start.status, self._start.fields, b"".join(self._body))
-            self._socket.refuse(answer)
+            self._socket.refuse(self._dress(answer))
 
 
 def _message(event: Event) -> Union[str, bytes]:

@@ -103,6 +103,8 @@ class Reply:
     async def _find_answer(self) -> Optional[Answer]:
         """Return the answer; None: it went out by hand, or the client has left."""
         exchange, head = self._here, self._head
+        if exchange.guard is not None:
+            await self._inside.workers.run(exchange.admit)
         if exchange.refusal is not None or head is None:
             return exchange.refusal
         if head.has_body and exchange.queue is None:

@@ -74,6 +74,8 @@ async def serve_socket(
         return
     try:
         channel.refuse(answer)
+        if not isinstance(answer.body, bytes):
+            await on_worker(answer.body.close)  # A filter's: what refuses an upgrade is short.
         await channel.flush()
     finally:
         channel.finish()
@@ -137,7 +139,7 @@ class SessionChannel:
         self._began = time.monotonic()
         self._close_sent = self._gone = self._peer_done = False
         self._sent = 0
-        self._fields: Callable[[], tuple[Line, ...]] = tuple
+        self._fields: Callable[[], tuple[Line, ...]] = tuple  # of the answer that accepts it
         self.close_code = _ABNORMAL
         self.close_reason = ""
 

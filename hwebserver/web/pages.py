@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ..protocol.headers import quality_values
 from ..protocol.response import reason_phrase
+from .log import mask_token
 from .response import Response
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def _debug_page(request: Request, error: BaseException, trace: str) -> Response:
     """
     title = f"500 {reason_phrase(500)}"
     summary = escape("".join(traceback.format_exception_only(type(error), error)).strip())
-    line = escape(f"{request.method()} {request.pathWithQueryString()}")
+    line = escape(f"{request.method()} {mask_token(request.pathWithQueryString())}")
     content = (
         f"<h1>{summary}</h1>\n<p>{line}</p>\n"
         '<textarea readonly aria-label="Traceback">\n'

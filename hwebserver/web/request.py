@@ -91,13 +91,13 @@ class Request:
         info: ConnectionInfo,
         site: Site,
         body: Optional[Body],
-        channel: Channel,
+        channel: Optional[Channel],
     ) -> None:
         self._head = head
         self._info = info
         self._site = site
         self._body = body
-        self._channel: Optional[Channel] = channel
+        self._channel = channel
         self._parameters: Mapping[str, Any] = {}
         self._headers: Optional[HeaderDict] = None
         self._forms: Optional[dict[str, Mapping[str, list[str]]]] = None
@@ -168,11 +168,7 @@ class Request:
 
     def host(self) -> str:
         """Return the host that the client asked for, with the port if it named one."""
-        named = self._info.host or self._head.authority
-        if named is not None:
-            return named
-        address, number = self._info.local
-        return f"[{address}]:{number}" if ":" in address else f"{address}:{number}"
+        return host_of(self._head, self._info)
 
     def port(self) -> int:
         """Return the number of the port that the request came to."""
@@ -418,6 +414,9 @@ class Request:
         if self._channel is None or self._started or self._sent is not None:
             raise RuntimeError("the request has been answered already")
         self._started = True
+        plan = self._head.memo
+        if plan is not None and plan.extra is not None:
+            answer = plan.extra.dress(answer)
         try:
             self._channel.start(with_id(answer, self.known_id))
         except ValueError:
@@ -449,6 +448,18 @@ class Request:
             return False
         name = split_authority(self.host())[0]
         return is_loopback(self._info.peer[0]) and is_loopback(name)
+
+
+def host_of(head: RequestHead, info: ConnectionInfo) -> str:
+    """Return the host that a request is for, with the port if it names one.
+
+    One that names none is for the address that it came to.
+    """
+    named = info.host or head.authority
+    if named is not None:
+        return named
+    address, number = info.local
+    return f"[{address}]:{number}" if ":" in address else f"{address}:{number}"
 
 
 def is_loopback(host: str) -> bool:

@@ -21,7 +21,7 @@ from io import FileIO
 from typing import Any, Optional, Protocol
 
 from ..errors import HTTPError
-from ..exchange import Answer, Body, Deferred, FileBody, Span, StreamBody, Upgrade
+from ..exchange import Answer, Body, Deferred, FileBody, Span, StreamBody, TakeBody, Upgrade
 from ..protocol.http1 import Limits, RequestHead
 from ..protocol.response import Framing, check_head, frame, reason_phrase
 from .application import Application, Exchange
@@ -112,6 +112,8 @@ class WSGIApp:
             if (head.content_length or 0) > self._limits.body:
                 raise HTTPError(413, f"The body of a request is at most {self._limits.body} bytes.")
             exchange = self._application.open(head, info)
+            if exchange.guard is not None:
+                exchange.admit()
             if head.has_body:
                 self._receive_body(environ, head, exchange)
             return head, exchange
@@ -225,6 +227,8 @@ class _Reply:
         if isinstance(answer, Upgrade):
             message = "A WebSocket needs a server that upgrades connections."
             return exchange.failed(HTTPError(501, message))
+        if isinstance(answer, TakeBody):
+            raise RuntimeError("what guards a request is run before its body is received")
         return answer
 
     def _begin(

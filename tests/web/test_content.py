@@ -421,7 +421,7 @@ def test_a_refusal_says_why_and_is_not_kept_by_caches(server, make, size, fields
     assert answer.body
     gone = ("Cache-Control", "Expires", "Content-Disposition", "Content-Language")
     assert [answer.headers[name] for name in gone] == [None] * 4
-    assert answer.headers["Vary"] == "Cookie"
+    assert answer.headers["Vary"] == "Cookie, Origin"
     assert answer.headers.get_all("Set-Cookie")
 
 

@@ -99,6 +99,7 @@ def environ_for(server, request, path="/app", depth_path="/app", **arguments):
         seen.update(environ, body=environ["wsgi.input"].read(1 << 20))
         return answering(b"seen")(environ, start_response)
 
+    server.setSettingsForPort({"ALLOWED_HOSTS": ["*"]})
     with mounted(server, application, depth_path, **arguments), connect(server) as sock:
         sock.sendall(request)
         answer = receive_response(sock)

@@ -26,7 +26,8 @@ class Site:
 
     def __init__(self, settings: Mapping[str, int] | None = None) -> None:
         self.server = hwebserver.Server("wire")
-        self.server.setSettingsForPort({"LINGER_TIMEOUT": 20.0, **(settings or {})})
+        own = {"LINGER_TIMEOUT": 20.0, "ALLOWED_HOSTS": ["*"]}
+        self.server.setSettingsForPort({**own, **(settings or {})})
         self.calls: list[Call] = []
         handle = self.server.urlHandler
         handle("/echo")(self._echo)

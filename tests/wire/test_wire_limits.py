@@ -197,7 +197,7 @@ def test_three_gigabytes_are_wanted_and_a_byte_more_is_not():
 
 def test_a_limit_is_that_of_its_own_port():
     site = Site({"MAX_REQUEST_LINE_SIZE": 40})
-    site.server.setSettingsForPort({"PORT": 0}, "other")
+    site.server.setSettingsForPort({"PORT": 0, "ALLOWED_HOSTS": ["*"]}, "other")
     site.server.urlHandler("/", ports=["other"])(lambda request: "other")
     message = b"GET /?" + b"a" * 40 + b" HTTP/1.1\r\nHost: a\r\n\r\n"
     with running(site.server, ports=["other"]):
