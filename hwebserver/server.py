@@ -337,6 +337,7 @@ class Server(Registrations):
         loop = self._make_loop(name)
         lifespans = self._lifespans = Lifespans(loop.lasting, loop.spawn)
         loop.farewell = lifespans.stop
+        applications = [self._application(one.values, lifespans) for one in opened]  # so may this
         sockets = Sockets(loop, _socket_settings(values))
         limit = _connection_limit(values["MAX_CONNECTIONS"])
         poller = Poller(limit, max(0.01, tick), sockets.__len__, loop.look)
@@ -345,7 +346,7 @@ class Server(Registrations):
         endpoints = [
             Endpoint(
                 one.port,
-                self._application(one.values, lifespans),
+                application,
                 one.limits,
                 one.timeouts,
                 writer,
@@ -353,7 +354,7 @@ class Server(Registrations):
                 sockets,
                 poller.nudge,
             )
-            for one, writer in zip(opened, writers)
+            for one, application, writer in zip(opened, applications, writers)
         ]
         for one, endpoint in zip(opened, endpoints):
             for listener in one.listeners:

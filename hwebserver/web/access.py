@@ -32,6 +32,7 @@ _TOKEN_PARAMETER = "access_token"
 #: What an address begins with that is none of a network.
 _UNIX = ("unix:", "/", "@", "\0")
 
+
 class Place(Enum):
     """What a request is for."""
 
