@@ -352,6 +352,9 @@ class Server(Configuration, Registrations):
         loop = self._make_loop(name)
         lifespans = self._lifespans = Lifespans(loop.lasting, loop.spawn)
         loop.farewell = lifespans.stop
+        applications = [
+            self._application(one.values, lifespans, log) for one, log in zip(opened, logs.ports)
+        ]  # so may this
         sockets = Sockets(loop)
         limit = _connection_limit(values["MAX_CONNECTIONS"])
 
@@ -365,7 +368,7 @@ class Server(Configuration, Registrations):
         endpoints = [
             Endpoint(
                 one.port,
-                self._application(one.values, lifespans, log),
+                application,
                 one.limits,
                 one.timeouts,
                 writer,
@@ -375,7 +378,7 @@ class Server(Configuration, Registrations):
                 poller.nudge,
                 log.refusals,
             )
-            for one, writer, log in zip(opened, writers, logs.ports)
+            for one, application, writer, log in zip(opened, applications, writers, logs.ports)
         ]
         self._endpoints = endpoints
         for one, endpoint in zip(opened, endpoints):
