@@ -352,6 +352,7 @@ class Server(Registrations):
                 producers,
                 sockets,
                 poller.nudge,
+                one.tls,
             )
             for one, writer in zip(opened, writers)
         ]

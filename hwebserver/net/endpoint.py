@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from ..exchange import Application, Port
 from ..protocol.http1 import Limits
@@ -15,6 +15,7 @@ from .websocket import Sockets
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .tls import TLS
 
 NEVER = float("inf")
 
@@ -49,11 +50,12 @@ class Timeouts(NamedTuple):
     min_body_rate: float = 240.0
     send: float = 20.0
     linger: float = 2.0
+    handshake: float = 10.0
 
     @property
     def shortest(self) -> float:
         """The shortest of the deadlines."""
-        seconds = (self.keep_alive, self.head, self.body, self.send, self.linger)
+        seconds = (self.keep_alive, self.head, self.body, self.send, self.linger, self.handshake)
         return min(one for one in seconds if one > 0)
 
 
@@ -69,6 +71,7 @@ class Endpoint:
         producers: Where streams are made that no worker makes.
         sockets: Where connections go that become WebSockets.
         tell: Has the polling thread resume a connection that waits; any thread may call it.
+        tls: What its connections are encrypted with; None: they are not.
 
     Attributes:
         draining: The server is stopping: no connection is kept.
@@ -85,6 +88,7 @@ class Endpoint:
         producers: Producers,
         sockets: Sockets,
         tell: Callable[[Connection], None],
+        tls: Optional[TLS] = None,
     ) -> None:
         self.port = port
         self.application = application
@@ -94,6 +98,7 @@ class Endpoint:
         self.producers = producers
         self.sockets = sockets
         self.tell = tell
+        self.tls = tls
         self.draining = False
         self.streams_end = NEVER
 

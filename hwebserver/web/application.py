@@ -215,7 +215,7 @@ def _log_refusal(error: HTTPError, info: ConnectionInfo) -> None:
     # That there are too many is logged once by what counts them.
     quiet = isinstance(error, IncompleteRequest) or error.status == 503
     level = logging.DEBUG if quiet else logging.WARNING
-    server_logger.log(level, "%s: %d: %s", info.peer[0], error.status, error.message)
+    server_logger.log(level, "%s: %d: %s", info.peer[0] or "unix:", error.status, error.message)
 
 
 def _is_there(match: Match) -> bool:

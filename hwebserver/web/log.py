@@ -39,7 +39,12 @@ def log_access(
     line = line.replace("\\", "\\\\").replace('"', '\\"')
     size = str(sent) if sent else "-"
     access_logger.info(
-        '%s - - [%s] "%s" %s %s', info.peer[0], _local_time(), line, status or 499, size
+        '%s - - [%s] "%s" %s %s',
+        info.peer[0] or "unix:",
+        _local_time(),
+        line,
+        status or 499,
+        size,
     )
     if head is not None and access_logger.isEnabledFor(logging.DEBUG):
         fields = ", ".join(
