@@ -291,6 +291,9 @@ class TLS:
 class TLSTransport(Transport):
     """A connection that is encrypted; before it can be used its handshake has to be done.
 
+    Two threads may use it at once, one that watches the client and one that sends for a coroutine;
+    OpenSSL would not have that. The lock is held for calls that do not block.
+
     Args:
         transport: The plain one, whose socket it takes over.
         context: How it is encrypted.
@@ -299,13 +302,14 @@ class TLSTransport(Transport):
         OSError: the connection is gone.
     """
 
-    __slots__ = ("_done", "_tls")
+    __slots__ = ("_done", "_lock", "_tls")
 
     def __init__(self, transport: Transport, context: ssl.SSLContext) -> None:
         tls = context.wrap_socket(
             transport._socket, server_side=True, do_handshake_on_connect=False
         )
         self._socket = tls
+        self._lock = threading.Lock()
         self._done = False
         # None: what comes is not decrypted any more, and nothing is sent: nothing ever goes plain.
         self._tls: Optional[ssl.SSLSocket] = tls
@@ -337,9 +341,11 @@ class TLSTransport(Transport):
 
     def receive(self, most: int = RECEIVE_SIZE) -> Optional[bytes]:
         """Return what has arrived; see ``Transport``."""
-        tls = self._tls
-        if tls is None:
-            return super().receive(most)
+        with self._lock:
+            tls = self._tls
+            return super().receive(most) if tls is None else self._receive_records(tls, most)
+
+    def _receive_records(self, tls: ssl.SSLSocket, most: int) -> Optional[bytes]:
         pieces: list[bytes] = []
         left = most
         while left > 0:
@@ -376,24 +382,17 @@ class TLSTransport(Transport):
 
         What was not taken must be what is sent next, and no less of it.
         """
-        tls = self._tls
-        if tls is None:
-            raise ConnectionAbortedError("nothing more is sent")
-        size = len(data)
-        try:
-            if size <= _RECORD:
-                return tls.send(data)
-            return self._send_records(tls, memoryview(data))
-        except ssl.SSLWantWriteError:
-            return 0
-
-    def _send_records(self, tls: ssl.SSLSocket, data: memoryview) -> int:
-        sent = 0
-        while sent < len(data):
+        sent, size = 0, len(data)
+        view = memoryview(data)
+        with self._lock:
+            tls = self._tls
+            if tls is None:
+                raise ConnectionAbortedError("nothing more is sent")
             try:
-                sent += tls.send(data[sent : sent + _RECORD])
+                while sent < size:
+                    sent += tls.send(view[sent : sent + _RECORD])
             except ssl.SSLWantWriteError:
-                break
+                pass
         return sent
 
     def cork(self, on: bool) -> None:
@@ -421,13 +420,14 @@ class TLSTransport(Transport):
 
     def take_leave(self) -> None:
         """Say that all has been sent (RFC 8446 6.1), if the system takes it now."""
-        tls, self._tls = self._tls, None
-        if tls is None or not self._done:
-            return
-        try:
-            tls.unwrap()
-        except (OSError, ValueError):
-            pass  # It waits for what the other side says to it, which nobody needs; or it is gone.
+        with self._lock:
+            tls, self._tls = self._tls, None
+            if tls is None or not self._done:
+                return
+            try:
+                tls.unwrap()
+            except (OSError, ValueError):
+                pass  # It waits for what the other side says to it, or that has gone.
 
     def end_sending(self) -> None:
         """Tell the other side that nothing more comes; what it still sends is not decrypted."""
