@@ -253,7 +253,7 @@ class Connection:
         except HandshakeFailed as error:
             if tls is not None:
                 tls.log_failure(self._info.peer[0], str(error), now)
-            return self._linger()
+            return self._linger()  # An alert was sent, and a reset may swallow it.
         if event:
             return READ if event == EVENT_READ else WRITE
         if tls is not None and tls.asks_for_certificate:

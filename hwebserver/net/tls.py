@@ -327,8 +327,6 @@ class TLSTransport(Transport):
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError) as error:
             raise ConnectionAbortedError("the client has left") from error
         except ssl.SSLError as error:
-            # OpenSSL has sent an alert. What else comes is waited out, lest a reset swallow it.
-            self._lay_bare()
             raise HandshakeFailed(_reason(error)) from error
         self._done = True
         return 0

@@ -28,7 +28,7 @@ from support import (
     running,
     wait_until,
 )
-from wsclient import Client, head, text
+from wsclient import Client, close, head, text
 
 import hwebserver
 from hwebserver.net import tls as tls_module
@@ -301,7 +301,7 @@ def test_a_websocket_echoes_messages_of_all_sizes(secure, context):
         async def receive(self, text_data=None, bytes_data=None):
             await self.send(bytes_data if text_data is None else text_data)
 
-    with running(secure), connect_tls(secure, context) as sock:
+    with running(secure), strict(context, connect(secure)) as sock:
         sock.sendall(head("/echo"))
         answer, _, rest = receive_until(sock, b"\r\n\r\n").partition(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 101 ")
@@ -309,6 +309,8 @@ def test_a_websocket_echoes_messages_of_all_sizes(secure, context):
         for size in (0, 1, 20_000, 1_000_000):
             client.send(text("x" * size))
             assert client.message() == "x" * size
+        client.send(close())
+        assert client.ended().code == 1000
 
 
 def test_a_coroutine_may_send_by_hand_while_its_client_sends_on(secure, context):
@@ -415,6 +417,15 @@ def test_garbage_gets_an_alert_and_is_logged_once(secure, caplog):
     lines = [one.getMessage() for one in caplog.records if "handshake" in one.getMessage()]
     assert len(lines) == 1
     assert lines[0].startswith("127.0.0.1: the TLS handshake failed: ")
+
+
+def test_an_alert_is_followed_by_no_reset(secure):
+    with running(secure), connect(secure) as sock:
+        sock.sendall(b"\x16\x03\x01\x00\x04abcd" + bytes(100_000))
+        data = b""
+        while piece := sock.recv(65536):
+            data += piece
+        assert data[:1] == b"\x15"
 
 
 def test_a_client_that_resets_its_handshake_ends_nothing_else(secure, context, caplog):
@@ -543,6 +554,25 @@ def lone_transport(certificates):
         yield transport, theirs
 
 
+class Contrary:
+    """An encrypted socket that wants the other thing than what it is asked for."""
+
+    def recv(self, size):
+        raise ssl.SSLWantWriteError
+
+    def send(self, data):
+        raise ssl.SSLWantReadError
+
+
+def test_a_client_that_has_us_wait_for_it_both_ways_is_let_go_of(certificates):
+    with lone_transport(certificates) as (transport, _):
+        transport._tls = Contrary()
+        assert transport.receive() == b""
+        with pytest.raises(ssl.SSLError):
+            transport.send(b"x")
+        transport._tls = None
+
+
 def test_reading_and_sending_wait_for_one_another(certificates):
     order = []
 
@@ -566,8 +596,14 @@ def test_reading_and_sending_wait_for_one_another(certificates):
     assert order == ["received", "sent"]
 
 
-def test_nothing_is_ever_sent_in_plain(certificates):
+def test_nothing_is_ever_sent_in_plain(certificates, monkeypatch):
     with lone_transport(certificates) as (transport, theirs):
+        with monkeypatch.context() as patched:
+            # Another thread may send between the two halves of ending a connection.
+            patched.setattr(socket.socket, "shutdown", lambda sock, how: None)
+            transport.abort()
+            with pytest.raises(ssl.SSLError):
+                transport.send(b"secret")
         transport.end_sending()
         with pytest.raises(ConnectionError):
             transport.send(b"secret")
