@@ -17,8 +17,11 @@ from support import connect
 import hwebserver
 
 #: What the encrypted key is encrypted with.
-PASSWORD = "open sesame"
+PASSWORD = "open-sesame"
 
+_EC = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+_DAYS = "-days 2"
+_AUTHORITY = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign"
 _NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1"
 
 
@@ -40,35 +43,20 @@ class Certificates:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in ("ca", "stranger"):
-            self._openssl(
-                "req",
-                "-x509",
-                *_key(self._path(f"{name}_key")),
-                "-out",
-                self._path(name),
-                "-subj",
-                f"/CN={name}",
-                "-days",
-                "2",
-            )
+            key = f"{_EC} -keyout {name}_key.pem"
+            usage = "-addext keyUsage=critical,keyCertSign,cRLSign,digitalSignature"
+            self._openssl(f"req -x509 {key} -out {name}.pem -subj /CN={name} {_DAYS} {usage}")
         self._sign("server", "ca", "localhost", _NAMES)
-        self._sign("rsa", "ca", "localhost", _NAMES, "rsa:2048")
+        self._sign("rsa", "ca", "localhost", _NAMES, "-newkey rsa:2048 -nodes")
         self._sign("renewed", "ca", "renewed", _NAMES)
         self._sign("client", "ca", "Ada", "extendedKeyUsage=clientAuth")
-        self._sign("between", "ca", "between", "basicConstraints=critical,CA:TRUE")
+        self._sign("between", "ca", "between", _AUTHORITY)
         self._sign("chained", "between", "chained", _NAMES)
         chain = self._path("chained").read_text() + self._path("between").read_text()
         self._path("chain").write_text(chain)
         self._path("chain_key").write_text(self._path("chained_key").read_text())
         self._openssl(
-            "pkey",
-            "-in",
-            self._path("server_key"),
-            "-aes256",
-            "-passout",
-            f"pass:{PASSWORD}",
-            "-out",
-            self._path("encrypted_key"),
+            f"pkey -in server_key.pem -aes256 -passout pass:{PASSWORD} -out encrypted_key.pem"
         )
 
     def __getattr__(self, name: str) -> str:
@@ -81,41 +69,24 @@ class Certificates:
         return self.folder / f"{name}.pem"
 
     def _sign(
-        self, name: str, authority: str, subject: str, extension: str, kind: str = "ec"
+        self, name: str, authority: str, subject: str, extension: str, key: str = _EC
     ) -> None:
-        request, extensions = self.folder / f"{name}.csr", self.folder / f"{name}.ext"
-        extensions.write_text(extension)
+        identifiers = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+        (self.folder / f"{name}.ext").write_text(identifiers + extension)
+        self._openssl(f"req -new {key} -keyout {name}_key.pem -out {name}.csr -subj /CN={subject}")
+        signer = f"-CA {authority}.pem -CAkey {authority}_key.pem -CAcreateserial"
         self._openssl(
-            "req",
-            "-new",
-            *_key(self._path(f"{name}_key"), kind),
-            "-out",
-            request,
-            "-subj",
-            f"/CN={subject}",
-        )
-        self._openssl(
-            "x509",
-            "-req",
-            "-in",
-            request,
-            "-out",
-            self._path(name),
-            "-days",
-            "2",
-            "-CA",
-            self._path(authority),
-            "-CAkey",
-            self._path(f"{authority}_key"),
-            "-CAcreateserial",
-            "-extfile",
-            extensions,
+            f"x509 -req -in {name}.csr -out {name}.pem {_DAYS} {signer} -extfile {name}.ext"
         )
 
-    @staticmethod
-    def _openssl(*arguments: Any) -> None:
-        command = ["openssl", *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    def _openssl(self, arguments: str) -> None:
+        done = subprocess.run(
+            ["openssl", *arguments.split(" ")],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
 
     def client_context(self, client: str = "", **settings: Any) -> ssl.SSLContext:
@@ -131,11 +102,6 @@ class Certificates:
         for name, value in settings.items():
             setattr(context, name, value)
         return context
-
-
-def _key(path: Path, kind: str = "ec") -> list[str]:
-    curve = ["-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else []
-    return ["-newkey", kind, *curve, "-nodes", "-keyout", str(path)]
 
 
 def make_certificates(folder: Path) -> Certificates:

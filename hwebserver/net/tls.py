@@ -327,6 +327,8 @@ class TLSTransport(Transport):
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError) as error:
             raise ConnectionAbortedError("the client has left") from error
         except ssl.SSLError as error:
+            if error.reason == "UNEXPECTED_EOF_WHILE_READING":  # Python 3.9 with OpenSSL 3
+                raise ConnectionAbortedError("the client has left") from error
             raise HandshakeFailed(_reason(error)) from error
         self._done = True
         return 0

@@ -469,6 +469,7 @@ def test_a_handshake_does_not_outlast_the_server(secure):
 
 def strict(context, sock):
     """Return a client that tells an end without close_notify from one with it."""
+    context.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 1 << 7)
     return context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=False)
 
 
