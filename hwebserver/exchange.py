@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, Protocol, Union
 
 from .errors import HTTPError
@@ -50,6 +50,7 @@ class ConnectionInfo(NamedTuple):
         secure: Whether the client's own connection is encrypted: this one, or that to a proxy
             which is believed.
         host: The host that the client asked for, as such a proxy says; None: none says so.
+        certificate: The one that the client has shown, as ``ssl.SSLSocket.getpeercert`` has it.
     """
 
     peer: tuple[str, int]
@@ -58,6 +59,7 @@ class ConnectionInfo(NamedTuple):
     descriptor: int
     secure: bool = False
     host: Optional[str] = None
+    certificate: Optional[Mapping[str, Any]] = None
 
 
 class Span(NamedTuple):

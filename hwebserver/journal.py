@@ -18,6 +18,9 @@ logger = logging.getLogger("hwebserver.server")
 #: The attribute of a record that says of which port it is; a record without it is of all of them.
 PORT_ATTRIBUTE = "hwebserver_port"
 
+#: What the log says of a client that has no address.
+UNIX_CLIENT = "unix:"
+
 #: Refusals of one second that are logged in full.
 _IN_FULL = 10
 
@@ -81,7 +84,7 @@ class Refusals:
             now: The monotonic time; None: that of now.
         """
         moment = time.monotonic() if now is None else now
-        line = printable(f"{client or '-'}: {reason}")
+        line = printable(f"{client or UNIX_CLIENT}: {reason}")
         with self._lock:
             self.count += 1
             summary = self._sum_up(moment, _COUNTING)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Optional, Union
+from socket import socket
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
 from .errors import OperationFailed
 from .exchange import Port
@@ -16,6 +18,9 @@ from .protocol.http1 import Limits
 from .protocol.response import HeadWriter
 from .protocol.websocket import WebSocketLimits
 from .settings import EVERY_PORT, MAIN_PORT, Settings, port_key, restarted_port
+
+if TYPE_CHECKING:
+    from .net.tls import TLS
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -30,11 +35,13 @@ class OpenPort(NamedTuple):
         port: What requests are told of it.
         listeners: Its sockets, one for each address.
         values: Its settings.
+        tls: What its connections are encrypted with; None: they are not.
     """
 
     port: Port
     listeners: list[Listener]
     values: Mapping[str, Any]
+    tls: Optional[TLS] = None
 
     @property
     def limits(self) -> Limits:
@@ -52,6 +59,7 @@ class OpenPort(NamedTuple):
             min_body_rate=values["MIN_BODY_RATE"],
             send=values["SEND_TIMEOUT"],
             linger=values["LINGER_TIMEOUT"],
+            handshake=values["SSL_HANDSHAKE_TIMEOUT"],
         )
 
     @property
@@ -84,10 +92,16 @@ class OpenPort(NamedTuple):
 
     @property
     def url(self) -> str:
-        """Its URL as seen from this machine, without a slash at the end."""
+        """Its URL as seen from this machine, without a slash at the end.
+
+        There is no such thing for a Unix socket: nginx has ``http://unix:/path:/`` for it.
+        """
+        scheme = "https" if self.port.secure else "http"
+        if not self.port.number:
+            return f"{scheme}://{self.port.host}:"
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.port.host, self.port.host)
         host = f"[{host}]" if ":" in host else host
-        return f"{'https' if self.port.secure else 'http'}://{host}:{self.port.number}"
+        return f"{scheme}://{host}:{self.port.number}"
 
     def announce(self) -> None:
         """Log where it is to be found, and how it is opened to other machines."""
@@ -96,6 +110,10 @@ class OpenPort(NamedTuple):
         note = ""
         if self.port.host in ("0.0.0.0", "::"):
             note = " (every address of this machine: open to others)"
+        elif self.port.host.startswith("unix:@"):
+            note = " (open to every user of this machine)"
+        elif self.listeners[0].inherited:
+            note = " (a socket that was passed to this process)"
         elif main and not self.values["ADDRESS"]:
             note = ' (this machine only; ADDRESS = "0.0.0.0", --host 0.0.0.0, opens it to others)'
         extra = of_port(self.port)
@@ -133,16 +151,40 @@ def open_ports(settings: Settings, ports: RunPorts) -> list[OpenPort]:
         OperationFailed: one of them cannot be had; then none is open.
     """
     opened: list[OpenPort] = []
+    named = list(_named(settings, ports))
+    passed = _passed([name for name, _ in named])
     try:
-        opened.append(_open_port(settings, MAIN_PORT, None))
+        opened.append(_open_port(settings, MAIN_PORT, None, passed.pop(MAIN_PORT, [])))
         main = opened[0].port.number
         for name, number in further_ports(settings, ports, main):
-            opened.append(_open_beside(opened, settings, name, number))
+            opened.append(_open_beside(opened, settings, name, number, passed.pop(name, [])))
     except BaseException:
         for one in opened:
             one.close()
         raise
+    finally:
+        for sockets in passed.values():
+            for sock in sockets:
+                sock.close()
     return opened
+
+
+def _passed(names: list[str]) -> dict[str, list[socket]]:
+    """Return the sockets that systemd has passed, by the ports whose they are.
+
+    One that is named like a port is that port's; the others are the main port's.
+
+    Raises:
+        OperationFailed: one of them does not listen.
+    """
+    if "LISTEN_PID" not in os.environ:
+        return {}
+    from .net.inherited import take_passed
+
+    found: dict[str, list[socket]] = {}
+    for name, sock in take_passed():
+        found.setdefault(name if name in names else MAIN_PORT, []).append(sock)
+    return found
 
 
 def further_ports(
@@ -187,11 +229,15 @@ def _named(settings: Settings, ports: RunPorts) -> Iterator[tuple[str, Optional[
 
 
 def _open_beside(
-    opened: list[OpenPort], settings: Settings, name: str, number: Optional[int]
+    opened: list[OpenPort],
+    settings: Settings,
+    name: str,
+    number: Optional[int],
+    passed: list[socket],
 ) -> OpenPort:
     """Open a port; when another one of ours is in its way, say which."""
     try:
-        return _open_port(settings, name, number)
+        return _open_port(settings, name, number, passed)
     except OperationFailed as error:
         wanted = settings.for_port(name)["PORT"] if number is None else number
         for one in opened:
@@ -201,20 +247,69 @@ def _open_beside(
         raise
 
 
-def _open_port(settings: Settings, name: str, number: Optional[int]) -> OpenPort:
+def _open_port(
+    settings: Settings, name: str, number: Optional[int], passed: list[socket]
+) -> OpenPort:
     values = settings.for_port(name)
+    listeners: list[Listener] = []
+    try:
+        tls = _open_tls(values, name)
+        listeners += _listen(values, name, number, passed)
+    finally:
+        if not listeners:
+            for sock in passed:
+                sock.close()
+    first = listeners[0]
+    keys = {name, EVERY_PORT, str(first.number)} if name == MAIN_PORT else {name, EVERY_PORT}
+    port = Port(name, first.number, frozenset(keys), tls is not None, first.host)
+    return OpenPort(port, listeners, values, tls)
+
+
+def _listen(
+    values: Mapping[str, Any], name: str, number: Optional[int], passed: list[socket]
+) -> list[Listener]:
+    """Open the sockets of a port, or take those that were passed to us for it."""
+    address, backlog = values["ADDRESS"], values["BACKLOG"]
+    if passed or address.startswith("fd:"):
+        from .net.inherited import InheritedListener, open_descriptor
+
+        taken: list[Listener] = [InheritedListener(sock, backlog) for sock in passed]
+        return taken or [open_descriptor(address, backlog)]
+    if address.startswith("unix:"):
+        from .net.unixsocket import UnixListener
+
+        return [UnixListener(address, values["UNIX_SOCKET_MODE"], backlog)]
     if number is None:
         number = values["PORT"]
     if number is None:
         raise OperationFailed(f"the port {name!r} has no number: its setting PORT is not set")
-    listeners = open_listeners(
-        resolve(values["ADDRESS"], values["IPV6"]),
+    return open_listeners(
+        resolve(address, values["IPV6"]),
         number or restarted_port(name),
         values["MAX_PORT"],
         values["ALLOW_SYSTEM_PORT"],
-        values["BACKLOG"],
+        backlog,
     )
-    number = listeners[0].number
-    keys = {name, EVERY_PORT, str(number)} if name == MAIN_PORT else {name, EVERY_PORT}
-    host = str(listeners[0].server_address[0])
-    return OpenPort(Port(name, number, frozenset(keys), False, host), listeners, values)
+
+
+def _open_tls(values: Mapping[str, Any], name: str) -> Optional[TLS]:
+    """Return what a port is encrypted with; None: it is not.
+
+    Raises:
+        OperationFailed: a file cannot be used, or is set where nothing is encrypted.
+    """
+    if values["SSL_CERTIFICATE"] is None:
+        for option in ("SSL_CERTIFICATE_KEY", "SSL_DH_PARAMS", "SSL_CLIENT_CA"):
+            if values[option] is not None:
+                raise OperationFailed(
+                    f"{option} is {values[option]!r} for the port {name!r}, "
+                    "but SSL_CERTIFICATE is not set: nothing would be encrypted"
+                )
+        return None
+    try:
+        from .net.tls import TLS, files_of
+    except ImportError as error:
+        raise OperationFailed(
+            f"SSL_CERTIFICATE is set, but this Python has no TLS: {error}"
+        ) from error
+    return TLS(files_of(values))

@@ -377,6 +377,7 @@ class Server(Configuration, Registrations):
                 one.socket_settings,
                 poller.nudge,
                 log.refusals,
+                one.tls,
             )
             for one, application, writer, log in zip(opened, applications, writers, logs.ports)
         ]

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from certificates import Certificates, make_certificates
 from support import wait_until
 
 import hwebserver
@@ -17,6 +18,12 @@ import hwebserver
 def server() -> hwebserver.Server:
     """A server of the test's own, not running."""
     return hwebserver.Server("test")
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """Certificates and keys that are made once."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(autouse=True, scope="session")

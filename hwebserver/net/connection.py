@@ -21,6 +21,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from selectors import EVENT_READ
 from typing import Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest
@@ -56,7 +57,7 @@ from .endpoint import (
     Wants,
 )
 from .intake import Intake
-from .transport import BULK_SIZE, RECEIVE_SIZE, Transport
+from .transport import BULK_SIZE, RECEIVE_SIZE, HandshakeFailed, Transport
 from .websocket import WebSocketConnection
 
 #: Bytes of a refused body that are read and dropped to save the connection.
@@ -67,6 +68,9 @@ _AHEAD_LIMIT = 65536
 
 #: The longest that a refused client is listened to, in seconds, however lively it is.
 _LINGER_TOTAL = 30.0
+
+#: The first byte of a connection that begins with a TLS handshake (RFC 8446 5.1).
+_HANDSHAKE_RECORD = b"\x16"
 
 #: Up to this size a body is joined to its head for a single write; beyond, copying costs more.
 _JOIN_LIMIT = 65536
@@ -135,6 +139,9 @@ class Connection:
         self._head: Optional[RequestHead] = None
         self._exchange: Optional[Exchange] = None
         self._step: Callable[[float], Wants] = self._receive_head
+        if endpoint.tls is not None:
+            self._step = self._begin_handshake
+            self.deadline = now + endpoint.timeouts.handshake
         self._kept = False  # waits between two requests
         self._close = False
         self._left = False  # the client has, while its response was made
@@ -159,8 +166,9 @@ class Connection:
 
     @property
     def unfinished_head(self) -> bool:
-        """Whether a part of a request head has arrived, and no more."""
-        return self._exchange is None and self._step == self._receive_head
+        """Whether a part of a request head has arrived, and no more: of a handshake before it."""
+        before = (self._receive_head, self._shake_hands, self._begin_handshake)
+        return self._exchange is None and self._step in before
 
     # --- steps of the polling thread ---
 
@@ -208,6 +216,8 @@ class Connection:
             return self.refuse(
                 IncompleteRequest(408, "The head of the request came too slowly."), now
             )
+        if self._endpoint.tls is not None and self._step == self._shake_hands:
+            self._note_handshake("it came too slowly")
         return CLOSE
 
     def refuse(self, error: HTTPError, now: float) -> Wants:
@@ -219,6 +229,48 @@ class Connection:
         self._close = True
         self._began = now
         return self._refused(exchange)
+
+    def _begin_handshake(self, now: float) -> Wants:
+        """See how a client of an encrypted port begins; one that does not encrypt is told to."""
+        tls = self._endpoint.tls
+        first = self.transport.peek()
+        if first is None:
+            return READ
+        if not first or tls is None:
+            return CLOSE
+        if first != _HANDSHAKE_RECORD:
+            self._info = self._info._replace(secure=False)
+            return self.refuse(HTTPError(400, "This port speaks https, and this was http."), now)
+        try:
+            self.transport = tls.wrap(self.transport, now)
+        except OSError:
+            return CLOSE
+        self._tally.transport = self.transport
+        self._step = self._shake_hands
+        return self._shake_hands(now)
+
+    def _shake_hands(self, now: float) -> Wants:
+        """Go on with the handshake of TLS; its deadline does not move."""
+        tls = self._endpoint.tls
+        try:
+            event = self.transport.handshake()
+        except OSError:
+            return CLOSE
+        except HandshakeFailed as error:
+            self._note_handshake(str(error))
+            return self._linger()  # An alert was sent, and a reset may swallow it.
+        if event:
+            return READ if event == EVENT_READ else WRITE
+        if tls is not None and tls.asks_for_certificate:
+            self._info = self._info._replace(certificate=self.transport.certificate())
+        self.deadline = now + self._endpoint.timeouts.head
+        self._step = self._receive_head
+        return self._receive_head(now)
+
+    def _note_handshake(self, reason: str) -> None:
+        """Write down that a client has not come to be encrypted."""
+        note = f"the TLS handshake failed: {reason}"
+        self._endpoint.refusals.note(self._info.peer[0], note)
 
     def _receive_head(self, now: float) -> Wants:
         data = self.transport.receive()
@@ -382,6 +434,8 @@ class Connection:
         """
         if self._step == self._receive_discarded:
             return self._linger()
+        if self._step == self._shake_hands and self.interest is WRITE:
+            return CLOSE
         delivery = self._delivery
         if delivery is not None and (
             delivery.live or (delivery.endless and now >= self._endpoint.streams_end)
@@ -805,6 +859,8 @@ class Connection:
             awaited.cancel()
         # Bound methods would keep the connection alive through itself.
         self._step, self._channel = _closed, None
+        if self._exchange is None:  # Else the client is to see that something is missing.
+            self.transport.take_leave()
         self.transport.close()
         try:
             self._release(time.monotonic())

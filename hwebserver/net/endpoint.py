@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from ..exchange import Application, Port
 from ..journal import Refusals
@@ -17,6 +17,7 @@ from .websocket import Sockets, SocketSettings
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .tls import TLS
 
 NEVER = float("inf")
 
@@ -51,11 +52,12 @@ class Timeouts(NamedTuple):
     min_body_rate: float = 240.0
     send: float = 20.0
     linger: float = 2.0
+    handshake: float = 10.0
 
     @property
     def shortest(self) -> float:
         """The shortest of the deadlines."""
-        seconds = (self.keep_alive, self.head, self.body, self.send, self.linger)
+        seconds = (self.keep_alive, self.head, self.body, self.send, self.linger, self.handshake)
         return min(one for one in seconds if one > 0)
 
 
@@ -73,6 +75,7 @@ class Endpoint:
         socket_settings: The limits and deadlines of those.
         tell: Has the polling thread resume a connection that waits; any thread may call it.
         refusals: Where what is refused is written down.
+        tls: What its connections are encrypted with; None: they are not.
 
     Attributes:
         tally: What was done on the port.
@@ -92,6 +95,7 @@ class Endpoint:
         socket_settings: SocketSettings,
         tell: Callable[[Connection], None],
         refusals: Refusals,
+        tls: Optional[TLS] = None,
     ) -> None:
         self.port = port
         self.application = application
@@ -104,6 +108,7 @@ class Endpoint:
         self.tell = tell
         self.refusals = refusals
         self.tally = PortTally()
+        self.tls = tls
         self.draining = False
         self.streams_end = NEVER
 

@@ -53,6 +53,9 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         OSError: it cannot be had.
     """
 
+    #: Whether another program has opened it.
+    inherited = False
+
     # Windows would let two servers share a port; there SO_EXCLUSIVEADDRUSE is what we mean.
     allow_reuse_address = os.name == "posix"
 
@@ -73,8 +76,13 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     @property
     def number(self) -> int:
-        """The port it listens on."""
-        return int(self.server_address[1])
+        """The port it listens on; 0: it is a Unix socket."""
+        return address_pair(self.server_address)[1]
+
+    @property
+    def host(self) -> str:
+        """The address it listens on; that of a Unix socket is as ADDRESS has it."""
+        return address_pair(self.server_address)[0]
 
     def accept_waiting(self, most: int = _ACCEPT_TURN) -> None:
         """Accept the connections that wait.
@@ -104,17 +112,29 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self.adopt(request, client_address, self)
 
 
+def address_pair(address: Any) -> tuple[str, int]:
+    """Return the address of a socket as a host and a port; ``unix:/path`` and 0 for a Unix one.
+
+    That has none if it was not bound, as those of clients are not: then the host is empty.
+    """
+    if isinstance(address, tuple):
+        return str(address[0]), int(address[1])
+    path = os.fsdecode(address)
+    return f"unix:{'@' + path[1:] if path[:1] == chr(0) else path}" if path else "", 0
+
+
 def resolve(address: str, ipv6: bool) -> list[Address]:
     """Return where to listen for an ADDRESS setting; for an empty one, loopback alone.
+
+    ``0.0.0.0`` is every address of IPv4, ``::`` every one of IPv6 and none of IPv4, ``*`` both.
 
     Raises:
         OperationFailed: the name is no address and no host name of this machine.
     """
     if not address:
-        loopback = [Address(socket.AF_INET, "127.0.0.1")]
-        if ipv6 and socket.has_ipv6:
-            loopback.append(Address(socket.AF_INET6, "::1", optional=True))
-        return loopback
+        return _both("127.0.0.1", "::1", ipv6)
+    if address == "*":
+        return _both("0.0.0.0", "::", ipv6)
     try:
         found = socket.getaddrinfo(
             address.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -123,6 +143,13 @@ def resolve(address: str, ipv6: bool) -> list[Address]:
         raise OperationFailed(f"cannot listen on {address!r}: {error}") from error
     distinct = dict.fromkeys((family, str(where[0])) for family, _, _, _, where in found)
     return [Address(family, host, len(distinct) > 1) for family, host in distinct]
+
+
+def _both(ipv4: str, ipv6: str, wanted: bool) -> list[Address]:
+    found = [Address(socket.AF_INET, ipv4)]
+    if wanted and socket.has_ipv6:
+        found.append(Address(socket.AF_INET6, ipv6, optional=True))
+    return found
 
 
 def open_listeners(

@@ -33,7 +33,7 @@ from .endpoint import (
     Endpoint,
     Wants,
 )
-from .listener import Exhausted, Listener
+from .listener import Exhausted, Listener, address_pair
 from .transport import Transport
 
 logger = logging.getLogger("hwebserver.server")
@@ -343,8 +343,8 @@ class Poller:
             sock.close()  # The client has left already.
             return
         info = ConnectionInfo(
-            (str(address[0]), int(address[1])),
-            (str(local[0]), int(local[1])),
+            address_pair(address) if isinstance(address, tuple) else ("", 0),
+            address_pair(local),
             endpoint.port,
             sock.fileno(),
             endpoint.port.secure,
@@ -354,7 +354,9 @@ class Poller:
         if full and not self._full:
             logger.warning("there are %d connections, the most allowed", self._max_connections)
         self._full = full
-        if full and self.connection_count >= self._max_connections + self._overflow:
+        # One that is encrypted has a handshake to do before it can hear anything.
+        deaf = endpoint.tls is not None
+        if full and (deaf or self.connection_count >= self._max_connections + self._overflow):
             close_safely(connection)
             return
         if not self._connections:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import socket
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 #: Bytes of one read where anything may come.
 RECEIVE_SIZE = 65536
@@ -28,6 +28,10 @@ _CORK: Optional[int] = getattr(socket, "TCP_CORK", None)
 GONE = (ConnectionError, TimeoutError)
 
 
+class HandshakeFailed(Exception):
+    """The other side wants other encryption than we do, or none; it has been told so."""
+
+
 class Transport:
     """A plain TCP or Unix connection.
 
@@ -35,7 +39,7 @@ class Transport:
         sock: A connected socket; it is ours from here on.
 
     Attributes:
-        received: Bytes that have come.
+        received: Bytes that have come, decrypted where they are encrypted.
         sent: Bytes that the system took.
     """
 
@@ -53,11 +57,36 @@ class Transport:
         """Return the descriptor, -1 when closed: a transport can be put into a selector."""
         return self._socket.fileno()
 
+    def peek(self) -> Optional[bytes]:
+        """Return the first byte that has arrived and leave it, ``b""`` at the end, None: none."""
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return b""
+
+    def handshake(self) -> int:
+        """Go on with what comes before the first byte of a request: nothing, where it is plain.
+
+        Returns:
+            The event of ``selectors`` that it waits for; 0: it is done.
+
+        Raises:
+            HandshakeFailed: it came to no end.
+            OSError: the connection is gone.
+        """
+        return 0
+
+    def certificate(self) -> Optional[dict[str, Any]]:
+        """Return the certificate that the other side has shown, as ``ssl.getpeercert`` does."""
+        return None
+
     def receive(self, most: int = RECEIVE_SIZE) -> Optional[bytes]:
         """Return what has arrived, ``b""`` at the end (a reset is one), None when nothing has.
 
         Args:
-            most: Most bytes to return.
+            most: Most bytes to return; where they are encrypted, a few more may come.
         """
         try:
             data = self._socket.recv(most)
@@ -129,6 +158,9 @@ class Transport:
             except ValueError:
                 return False  # It was closed meanwhile.
             return bool(selector.select(seconds))
+
+    def take_leave(self) -> None:
+        """Say that all has been sent, where closing alone would not say it: encrypted."""
 
     def end_sending(self) -> None:
         """Tell the other side that nothing more comes; it may still send."""

@@ -20,6 +20,9 @@ from .chunked import ChunkedBody
 from .headers import Fields, combine, list_items
 from .target import Target, check_authority, parse_target
 
+#: How a TLS handshake begins (RFC 8446 5.1).
+_TLS = b"\x16\x03"
+
 
 class Limits(NamedTuple):
     """What one request may cost; sizes in bytes. The settings of the same names describe them."""
@@ -393,6 +396,8 @@ class RequestReader:
         bad = grammar.BAD_HEAD_BYTE.search(buffer, max(start, seen - 1))
         if bad is not None:
             message = "The head holds a control character or a bare CR or LF."
+            if buffer.startswith(_TLS):
+                message = "This port speaks http, and this was the beginning of TLS."
             # A CR is only known to be bare when the byte behind it is there.
             position = bad.start() + (bad[0] == b"\r")
             faults.append((position, ProtocolError(400, message)))

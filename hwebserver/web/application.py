@@ -25,7 +25,7 @@ from ..exchange import (
     TakeBody,
     Upgrade,
 )
-from ..journal import of_port
+from ..journal import UNIX_CLIENT, of_port
 from ..protocol.handshake import Handshake, is_upgrade, read_handshake
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
@@ -220,7 +220,8 @@ class Application:
         reason = f"{error.status}: {error.message}{_named(request_id)}"
         if isinstance(error, IncompleteRequest):
             # That clients leave or lose their network is no event; the access log has a line of it.
-            server_logger.debug("%s: %s", info.peer[0], reason, extra=of_port(info.port))
+            client = info.peer[0] or UNIX_CLIENT
+            server_logger.debug("%s: %s", client, reason, extra=of_port(info.port))
         else:
             # That there are too many is logged once by what counts them.
             self.refusals.note(info.peer[0], reason, quiet=error.status == 503)

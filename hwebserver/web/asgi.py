@@ -77,10 +77,16 @@ def _scope(request: Request, depth: int, state: dict[str, Any]) -> Event:
         "headers": [
             (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in head.fields
         ],
-        "client": request.clientAddress(),
-        "server": request.serverAddress(),
+        "client": request.clientAddress() if request.clientAddress()[0] else None,
+        "server": _server(request.serverAddress()),
         "state": state,
     }
+
+
+def _server(address: tuple[str, int]) -> tuple[str, Optional[int]]:
+    """Return an address as applications are told it: a Unix socket by its path alone."""
+    host, number = address
+    return (host, number) if number else (host.removeprefix("unix:"), None)
 
 
 def _root(path: str, depth: int) -> str:

@@ -151,6 +151,8 @@ def environ_of(request: Request, depth: int) -> Environ:
         environ["CONTENT_LENGTH"] = str(request.contentLength())  # that of chunks is counted
     if "content-type" in head.fields.combined:
         environ["CONTENT_TYPE"] = request.contentType()
+    if request.isSecure():
+        environ["HTTPS"] = "on"
     environ.update(_variables(head.fields))
     if head.authority is not None:
         # RFC 9112 3.2.2: the host in an absolute-form target goes before the Host field.
@@ -178,6 +180,8 @@ def _server(request: Request) -> tuple[str, int]:
     authority = request.head.authority
     if authority is None:
         host, number = request.serverAddress()
+        if not number:
+            return "localhost", _PORTS[request.scheme()]  # It came by a Unix socket.
         return (f"[{host}]" if ":" in host else host), number
     name, port = split_authority(authority)
     return name, _PORTS[request.scheme()] if port is None else port

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TextIO
 
 from ..exchange import ConnectionInfo
-from ..journal import of_port, printable
+from ..journal import UNIX_CLIENT, of_port, printable
 from ..protocol.http1 import RequestHead
 from .requestid import make_id
 
@@ -148,7 +148,7 @@ _Message = tuple[str, tuple[Any, ...]]
 def _common(entry: Entry) -> _Message:
     """Write an entry in the common log format."""
     arguments = (
-        _UNSPACED.sub(_escape, entry.info.peer[0]) or "-",
+        _UNSPACED.sub(_escape, entry.info.peer[0]) or UNIX_CLIENT,
         _common_stamp.now(),
         _quoted(entry.line),
         entry.status or _LEFT,
@@ -173,7 +173,7 @@ def _make_json() -> Callable[[Entry], _Message]:
         head, referer = entry.head, entry.field("referer")
         values = {
             "time": _iso_stamp.now(),
-            "client": entry.info.peer[0],
+            "client": entry.info.peer[0] or UNIX_CLIENT,
             "method": head and head.method,
             "path": head and head.path,
             "query": head and mask_token(head.query),

@@ -179,12 +179,23 @@ class Request:
         return self._info.port.name
 
     def clientAddress(self) -> tuple[str, int]:
-        """Return the address and the port of the client."""
+        """Return the address and the port of the client; of one by a Unix socket, ("", 0)."""
         return self._info.peer
 
     def serverAddress(self) -> tuple[str, int]:
-        """Return the address and the port that the client connected to."""
+        """Return the address and the port that the client connected to.
+
+        For a Unix socket that is ("unix:/path", 0).
+        """
         return self._info.local
+
+    def clientCertificate(self) -> Optional[dict[str, Any]]:
+        """Return the certificate that the client has shown; None: none was asked for, or shown.
+
+        It is as ``ssl.SSLSocket.getpeercert`` has it, and was checked against SSL_CLIENT_CA.
+        """
+        certificate = self._info.certificate
+        return None if certificate is None else dict(certificate)
 
     def socketFD(self) -> int:
         """Return the descriptor of the connection. The server goes on using it."""
@@ -440,14 +451,17 @@ class Request:
     def is_local(self) -> bool:
         """Whether nobody but this machine's user sees the answer.
 
-        The peer and the host are loopback, and no proxy stands between (a field that says so may
-        be forged, but only to see less).
+        The peer is loopback or a Unix socket, the host is loopback, and no proxy stands between (a
+        field that says so may be forged, but only to see less).
         """
         fields = self._head.fields.combined
         if any(name == "forwarded" or name.startswith("x-forwarded-") for name in fields):
             return False
         name = split_authority(self.host())[0]
-        return is_loopback(self._info.peer[0]) and is_loopback(name)
+        peer = self._info.peer[0]
+        # Another server's client without an address (``wsgiApp``) may be anybody.
+        near = is_loopback(peer) if peer else self._info.local[0].startswith("unix:")
+        return near and is_loopback(name)
 
 
 def host_of(head: RequestHead, info: ConnectionInfo) -> str:
@@ -459,6 +473,8 @@ def host_of(head: RequestHead, info: ConnectionInfo) -> str:
     if named is not None:
         return named
     address, number = info.local
+    if not number:
+        return "localhost"  # It came by a Unix socket.
     return f"[{address}]:{number}" if ":" in address else f"{address}:{number}"
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 
 import pytest
-from support import fetch, running
+from support import PATIENCE, fetch, receive_response, running
 
 import hwebserver
 from hwebserver.net import listener
@@ -21,6 +22,45 @@ def test_an_empty_address_is_loopback_alone():
 @pytest.mark.parametrize("text", ["127.0.0.1", "0.0.0.0"])
 def test_an_address_is_itself(text):
     assert [one.host for one in listener.resolve(text, True)] == [text]
+
+
+def test_every_address_may_be_of_one_family_or_of_both():
+    assert [one.host for one in listener.resolve("::", True)] == ["::"]
+    hosts = [(one.host, one.optional) for one in listener.resolve("*", True)]
+    assert hosts == [("0.0.0.0", False), ("::", True)]
+    assert [one.host for one in listener.resolve("*", False)] == ["0.0.0.0"]
+
+
+def answers(server, host):
+    """Say whether a server answers at an address of this machine."""
+    try:
+        with socket.create_connection((host, server.port()), timeout=PATIENCE) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            return receive_response(sock).status == 404
+    except ConnectionRefusedError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("address", "hosts", "url"),
+    [
+        ("", ["127.0.0.1", "::1"], "http://127.0.0.1:"),
+        ("0.0.0.0", ["127.0.0.1"], "http://127.0.0.1:"),
+        ("::", ["::1"], "http://[::1]:"),
+        ("[::1]", ["::1"], "http://[::1]:"),
+        ("*", ["127.0.0.1", "::1"], "http://127.0.0.1:"),
+    ],
+)
+def test_a_server_is_reached_at_its_addresses_alone(server, address, hosts, url):
+    with contextlib.closing(socket.socket(socket.AF_INET6)) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    server.setSettingsForPort({"ADDRESS": address})
+    with running(server):
+        assert [host for host in ("127.0.0.1", "::1") if answers(server, host)] == hosts
+        assert server.url().startswith(url)
 
 
 def test_an_ipv6_address_may_stand_in_brackets():
