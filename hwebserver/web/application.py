@@ -124,16 +124,12 @@ class Application:
         self._noted: set[str] = set()
         self.site = site
 
-    @property
-    def _version(self) -> int:
-        """Changes with every registration."""
-        return self._router.version + self._sockets.version + self._filters.version
-
     def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
         """Begin with a request; see ``exchange.Application``."""
         plan = head.memo
-        if plan is None or plan.version != self._version:
-            plan = head.memo = self._plan(head, info)
+        version = self._router.version + self._sockets.version + self._filters.version
+        if plan is None or plan.version != version:
+            plan = head.memo = self._plan(head, info, version)
         # A body of no bytes is one too: a form that is not even ended.
         sent = head.has_body or "content-length" in head.fields.combined
         body: Optional[Body] = None
@@ -144,16 +140,6 @@ class Application:
                 inlet = Inlet(head.has_body)
             elif sent:
                 body = self._body(head, target)
-        return self._exchange(head, info, plan, body, inlet)
-
-    def _exchange(
-        self,
-        head: Optional[RequestHead],
-        info: ConnectionInfo,
-        plan: Plan,
-        body: Optional[Body] = None,
-        inlet: Optional[Inlet] = None,
-    ) -> Exchange:
         kind = GuardedExchange if plan.guards else Exchange
         return kind(
             self.site, head, plan.info or info, plan, body, self._opened, self._lifespans, inlet
@@ -185,11 +171,11 @@ class Application:
             extra = self._access.added(info)
         _log_refusal(error, info)
         response = _error_response(head, error.status, error.message)
-        return self._exchange(head, info, Plan(0, [], response, info=info, extra=extra))
+        refused = Plan(0, [], response, extra=extra)
+        return Exchange(self.site, head, info, refused, None, self._opened, self._lifespans)
 
-    def _plan(self, head: RequestHead, info: ConnectionInfo) -> Plan:
+    def _plan(self, head: RequestHead, info: ConnectionInfo, version: int) -> Plan:
         """Find out what a head leads to, and whether it may."""
-        version = self._version
         info = self._access.effective(head, info)
         upgrade = head.minor == 1 and is_upgrade(head.fields)
         found = self._router.find(head.path, info.port.keys)
