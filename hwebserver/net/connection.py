@@ -485,6 +485,9 @@ class Connection:
             return self._defer(answer, exchange)
         if isinstance(answer, Upgrade):
             return self._upgrade(answer, exchange)
+        if isinstance(answer, TakeBody):
+            self._step = self._go_on
+            return AGAIN
         rest = channel.end()
         self._sent = channel.sent
         return CLOSE if rest is None else self._send_bytes(rest)

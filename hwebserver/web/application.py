@@ -141,16 +141,12 @@ class Application:
         self.lifespans = lifespans
         self.access, self.refusals = log
 
-    @property
-    def _version(self) -> int:
-        """Changes with every registration."""
-        return self._router.version + self._sockets.version + self._filters.version
-
     def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
         """Begin with a request; see ``exchange.Application``."""
         plan = head.memo
-        if plan is None or plan.version != self._version:
-            plan = head.memo = self._complete(self._plan(head, info), head)
+        version = self._router.version + self._sockets.version + self._filters.version
+        if plan is None or plan.version != version:
+            plan = head.memo = self._complete(self._plan(head, info, version), head)
         if plan.bare:
             return Exchange(self, head, plan.info or info, plan)
         body: Optional[Body] = None
@@ -226,9 +222,8 @@ class Application:
             # That there are too many is logged once by what counts them.
             self.refusals.note(info.peer[0], reason, quiet=error.status == 503)
 
-    def _plan(self, head: RequestHead, info: ConnectionInfo) -> Plan:
+    def _plan(self, head: RequestHead, info: ConnectionInfo, version: int) -> Plan:
         """Find out what a head leads to, and whether it may."""
-        version = self._version
         info = self._access.effective(head, info)
         upgrade = head.minor == 1 and is_upgrade(head.fields)
         found = self._router.find(head.path, info.port.keys)

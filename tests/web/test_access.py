@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import socket
 
 import pytest
 import wsclient
+from asgi_driver import Driver, http_scope
 from support import connect, fetch, receive_all, receive_response, running
 
 import hwebserver
@@ -548,6 +550,9 @@ class Site:
     async def _asgi(self, scope, receive, send):
         if scope["type"] == "websocket":
             self.calls.append("asgi")
+            kind = "websocket.http.response"
+            await send({"type": f"{kind}.start", "status": 404, "headers": []})
+            await send({"type": f"{kind}.body", "body": b""})
         if scope["type"] == "http":
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"asgi"})
@@ -792,3 +797,73 @@ def test_another_port_has_its_own_rules():
         assert fetch(server).status == 200
         assert fetch(server, headers=foreign, port="other").status == 401
         assert fetch(server, headers={**foreign, **AUTHORIZED}, port="other").status == 200
+
+
+# --- in other servers ---
+
+
+HSTS = {"SECURE_HSTS_SECONDS": 60, "MAX_REQUEST_SIZE": 10}
+
+
+def test_every_answer_over_https_says_so_also_what_is_refused_or_sent_by_hand():
+    app = Site(HSTS).server.wsgiApp()
+    answers = []
+
+    def ask(path="/", scheme="https", **fields):
+        environ = {
+            "REQUEST_METHOD": "GET", "PATH_INFO": path, "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": "a", "wsgi.input": io.BytesIO(), "wsgi.url_scheme": scheme,
+            "SERVER_NAME": "a", "SERVER_PORT": "443", **fields,
+        }  # fmt: skip
+
+        def start(status, lines):
+            answers.append((int(status[:3]), dict(lines).get("Strict-Transport-Security")))
+            return lambda data: None
+
+        app(environ, start).close()
+
+    try:
+        for path in ("/", "/fail", "/hand", "/pieces", "/none", "/wsgi"):
+            ask(path)
+        ask(CONTENT_LENGTH="99", REQUEST_METHOD="POST")
+        ask(HTTP_HOST="a b")
+        ask(scheme="http")
+    finally:
+        app.close()
+    statuses = [200, 500, 200, 200, 200, 200, 413, 400]
+    assert answers == [*((status, "max-age=60") for status in statuses), (200, None)]
+
+
+def test_an_upgrade_over_https_says_so_accepted_or_not():
+    app = Site(HSTS).server.asgiApp()
+    field = (b"strict-transport-security", b"max-age=60")
+    with Driver(app) as driver:
+        for path, kind in (
+            ("/socket", "websocket.accept"),
+            ("/socket?refuse=1", "websocket.http.response.start"),
+            ("/asgi", "websocket.http.response.start"),
+        ):
+            scope = http_scope(path, headers={"host": "a"}, type="websocket", scheme="wss")
+            scope["extensions"] = {"websocket.http.response": {}}
+            call = driver.begin(
+                scope, {"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000}
+            )
+            call.end()
+            assert call.sent[0]["type"] == kind
+            assert field in call.sent[0]["headers"]
+
+
+def test_a_foreign_page_cannot_call_or_open_in_another_server():
+    site = Site({})
+    with Driver(site.server.asgiApp()) as driver:
+        fields = {"host": "a.example", "origin": "http://evil.example", "content-length": "16"}
+        event = {"type": "http.request", "body": b"cmd_function=act", "more_body": False}
+        call = driver.begin(http_scope("/api", "POST", fields), event)
+        call.end()
+        assert call.sent[0]["status"] == 403
+        scope = http_scope("/socket", headers=fields, type="websocket", scheme="ws")
+        scope["headers"] = [one for one in scope["headers"] if one[0] != b"content-length"]
+        call = driver.begin(scope, {"type": "websocket.connect"})
+        call.end()
+        assert [event["type"] for event in call.sent] == ["websocket.close"]
+    assert site.calls == []

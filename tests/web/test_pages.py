@@ -20,6 +20,7 @@ def failing(server):
         secret = "</textarea><script>alert(1)</script>"
         raise ValueError(f"the reason is {secret}")
 
+    server.setSettingsForPort({"ALLOWED_HOSTS": ["*"]})  # A foreign host is to reach the handler.
     return server
 
 
