@@ -84,7 +84,7 @@ class Refusals:
             now: The monotonic time; None: that of now.
         """
         moment = time.monotonic() if now is None else now
-        line = printable(f"{client or UNIX_CLIENT}: {reason}")
+        line = printable(f"{client}: {reason}" if client else f"{UNIX_CLIENT} {reason}")
         with self._lock:
             self.count += 1
             summary = self._sum_up(moment, _COUNTING)

@@ -129,9 +129,9 @@ def test_no_reason_can_break_a_line(lines, reason):
     assert line.startswith("192.0.2.1: a\\")
 
 
-def test_a_client_without_an_address_has_a_dash(lines):
+def test_a_client_without_an_address_has_come_by_a_unix_socket(lines):
     Refusals().note("", "400: nothing")
-    assert lines() == ["-: 400: nothing"]
+    assert lines() == ["unix: 400: nothing"]
 
 
 def test_records_say_of_which_port_they_are(lines, caplog):

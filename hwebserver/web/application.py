@@ -216,7 +216,7 @@ class Application:
         reason = f"{error.status}: {error.message}{_named(request_id)}"
         if isinstance(error, IncompleteRequest):
             # That clients leave or lose their network is no event; the access log has a line of it.
-            client = info.peer[0] or UNIX_CLIENT
+            client = info.peer[0] or UNIX_CLIENT.rstrip(":")
             server_logger.debug("%s: %s", client, reason, extra=of_port(info.port))
         else:
             # That there are too many is logged once by what counts them.
