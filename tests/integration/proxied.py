@@ -53,3 +53,4 @@ class Echo(hwebserver.WebSocket):
 
 
 app = hwebserver.wsgiApp()
+asgi = hwebserver.asgiApp()

@@ -7,8 +7,8 @@ import textwrap
 
 import pytest
 import same_answers
+from integration.asgi_servers import uvicorn
 from integration.components import find_module
-from integration.program import ROOT, program
 from same_answers import FURTHER, REQUESTS
 from support import fetch, running, wait_until
 
@@ -215,17 +215,6 @@ def test_starlette_at_the_root_with_mounts_of_its_own(client):
 
 
 # --- a server's handlers in uvicorn ---
-
-
-@contextlib.contextmanager
-def uvicorn(target, *options, cwd, **variables):
-    """Run uvicorn; yield the program and its place."""
-    find_module("uvicorn")
-    # Its other parser, where that is installed, knows no methods but those of a fixed list.
-    arguments = ["-m", "uvicorn", "--port", "0", "--http", "h11", *options, target]
-    with program(arguments, cwd, PYTHONPATH=f"{ROOT}:{ROOT / 'tests'}", **variables) as started:
-        found = started.wait_for_line(r"Uvicorn running on http://([\d.]+):(\d+)")
-        yield started, (found[1], int(found[2]))
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
-import shutil
-import socket
-import subprocess
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from integration.components import find_module, find_program
+from integration.components import find_module
+from integration.nginx import nginx
 from integration.program import Program, serving_tidily
 from integration.wsgi_servers import gunicorn
 from support import PATIENCE
@@ -26,27 +23,10 @@ HERE = Path(__file__).parent
 BLOB = bytes(range(256)) * 20000
 
 # What HTTP nginx speaks with a program is 1.0 by default in older ones, 1.1 in newer ones.
-#
-# Where root runs the tests, the worker is to write to folders that are root's, too; nobody else can
-# choose the user, and nginx warns of it and goes on.
 CONFIGURATION = """
-daemon off;
-user root;
-worker_processes 1;
-error_log stderr;
-pid {folder}/nginx.pid;
-events {{}}
-http {{
-    access_log off;
-    client_max_body_size 100m;
-    client_body_temp_path {folder}/client;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
     upstream processes {{ server {first}; server {second}; }}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{ports[0]};
         proxy_set_header Host $http_host;
         proxy_http_version 1.0;
         location / {{ proxy_pass http://processes; }}
@@ -64,36 +44,7 @@ http {{
         }}
     }}
     map $http_upgrade $upgrade_or_not {{ "" ""; default upgrade; }}
-}}
 """
-
-
-def nginx_path():
-    """Return the path of nginx; where the system has it, users may not look for programs."""
-    return shutil.which("nginx", path="/usr/sbin:/usr/local/sbin") or find_program("nginx")
-
-
-@contextlib.contextmanager
-def nginx(folder, **places):
-    """Run nginx in front of programs; yield the port it serves on."""
-    path = nginx_path()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        configuration = folder / "nginx.conf"
-        configuration.write_text(CONFIGURATION.format(folder=folder, port=port, **places))
-        # It inherits the socket, as from an nginx that it replaces: so nobody can take the port
-        # before it, and who connects before it is up waits for it.
-        process = subprocess.Popen(
-            [path, "-p", folder, "-e", "stderr", "-c", configuration],
-            env={**os.environ, "NGINX": f"{listener.fileno()};"},
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.DEVNULL,
-        )
-    try:
-        yield port
-    finally:
-        process.terminate()
-        assert process.wait(PATIENCE) == 0
 
 
 class Site(NamedTuple):
@@ -136,7 +87,7 @@ def site(tmp_path_factory):
         places = {"first": at, "second": beside, "live": live.place}
         named = {name: f"{host}:{port}" for name, (host, port) in places.items()}
         folder = tmp_path_factory.mktemp("nginx")
-        port = running.enter_context(nginx(folder, **named))
+        (port,) = running.enter_context(nginx(folder, CONFIGURATION, **named))
         yield Site(port, (first, second), live)
     assert [one for one in folder.rglob("*") if one.is_file() and one.suffix != ".conf"] == []
 
