@@ -27,14 +27,15 @@ class Browser:
 
     Args:
         profile: A folder for what it keeps.
+        more: Options beside those that every test needs.
     """
 
-    def __init__(self, profile: Path) -> None:
+    def __init__(self, profile: Path, *more: str) -> None:
         webdriver = find_module("selenium.webdriver")
         service = find_module("selenium.webdriver.chrome.service")
         options = webdriver.ChromeOptions()
         options.binary_location = find_program("chromium")
-        for option in _OPTIONS:
+        for option in (*_OPTIONS, *more):
             options.add_argument(option)
         options.add_argument(f"--user-data-dir={profile}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
