@@ -262,7 +262,7 @@ class Server(Configuration, Registrations):
             raise OperationFailed(f"port_callback is a function, not {callback!r}")
         _take_arguments(self._settings, given)
         values = self._settings.for_port(MAIN_PORT)
-        opened = open_ports(self._settings, given["ports"])
+        opened = open_ports(self._settings, given["ports"], self._name)
         logs: Optional[Logs] = None
         try:
             logs = Logs([(one.port, one.values) for one in opened])
