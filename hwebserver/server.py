@@ -124,7 +124,7 @@ class Server(Configuration, Registrations):
             for one in self._open:
                 if not one.port.keys.isdisjoint(keys - {EVERY_PORT}):
                     keys = one.port.keys
-        for match in self._router.find(path, keys):
+        for match in self._registry.tables.router.find(path, keys):
             target = match.route.target
             if isinstance(target, (ASGIMount, WSGIMount)):
                 return target.application
