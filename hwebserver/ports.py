@@ -17,7 +17,15 @@ from .net.websocket import SocketSettings
 from .protocol.http1 import Limits
 from .protocol.response import HeadWriter
 from .protocol.websocket import WebSocketLimits
-from .settings import EVERY_PORT, MAIN_PORT, Settings, port_key, restarted_port
+from .settings import (
+    EVERY_PORT,
+    MAIN_PORT,
+    RESTARTED_PORTS,
+    RESTARTED_SOCKETS,
+    Settings,
+    port_key,
+    restarted_port,
+)
 
 if TYPE_CHECKING:
     from .net.tls import TLS
@@ -140,50 +148,118 @@ def limits_of(values: Mapping[str, Any]) -> Limits:
     )
 
 
-def open_ports(settings: Settings, ports: RunPorts) -> list[OpenPort]:
+class _Former(NamedTuple):
+    """The sockets of a port that this process has already.
+
+    Attributes:
+        given: Those that another program has opened.
+        kept: Those that it listened on itself before it was restarted.
+    """
+
+    given: list[socket]
+    kept: list[socket]
+
+    def close(self) -> None:
+        """Close them."""
+        for sock in (*self.given, *self.kept):
+            sock.close()
+
+
+def open_ports(settings: Settings, ports: RunPorts, server: str = "") -> list[OpenPort]:
     """Open the main port and the others.
 
     Args:
         settings: Their settings.
         ports: The ``ports`` argument of ``run``.
+        server: The name of the server: if it was restarted, it finds its sockets by that.
 
     Raises:
         OperationFailed: one of them cannot be had; then none is open.
     """
     opened: list[OpenPort] = []
     named = list(_named(settings, ports))
-    passed = _passed([name for name, _ in named])
+    passed = _passed([name for name, _ in named], server)
     try:
-        opened.append(_open_port(settings, MAIN_PORT, None, passed.pop(MAIN_PORT, [])))
+        former = passed.pop(MAIN_PORT, _Former([], []))
+        opened.append(_open_port(settings, MAIN_PORT, None, former))
         main = opened[0].port.number
         for name, number in further_ports(settings, ports, main):
-            opened.append(_open_beside(opened, settings, name, number, passed.pop(name, [])))
+            former = passed.pop(name, _Former([], []))
+            opened.append(_open_beside(opened, settings, name, number, former))
     except BaseException:
         for one in opened:
             one.close()
         raise
     finally:
-        for sockets in passed.values():
-            for sock in sockets:
-                sock.close()
+        for former in passed.values():
+            former.close()
     return opened
 
 
-def _passed(names: list[str]) -> dict[str, list[socket]]:
-    """Return the sockets that systemd has passed, by the ports whose they are.
+def hold(opened: list[OpenPort]) -> None:
+    """Have the sockets of ports stay open when the server ends."""
+    for one in opened:
+        for listener in one.listeners:
+            listener.held = True
 
-    One that is named like a port is that port's; the others are the main port's.
+
+def let_go(opened: list[OpenPort]) -> None:
+    """Close the sockets that were held when the server ended."""
+    for one in opened:
+        for listener in one.listeners:
+            if listener.held:
+                listener.held = False
+                listener.server_close()
+
+
+def hand_over_ports(opened: list[OpenPort], server: str) -> dict[str, str]:
+    """Have the program that this process becomes inherit the sockets of ports.
+
+    Args:
+        opened: The ports; their sockets were held.
+        server: The name of the server.
+
+    Returns:
+        The variables of the environment by which it finds them.
+    """
+    from .net.handover import hand_over
+    from .net.inherited import pass_descriptor_on
+
+    for one in opened:
+        pass_descriptor_on(one.values["ADDRESS"])
+    named = [(one.port.name, listener) for one in opened for listener in one.listeners]
+    return {RESTARTED_SOCKETS: hand_over(server, named)}
+
+
+def numbers_of(opened: list[OpenPort]) -> dict[str, str]:
+    """Return the variable by which a restarted program finds the numbers that ports had."""
+    entries = (f"{one.port.number}={one.port.name}" for one in opened)
+    return {RESTARTED_PORTS: ",".join(entries)}
+
+
+def _passed(names: list[str], server: str) -> dict[str, _Former]:
+    """Return the sockets that were passed to this process, by the ports whose they are.
+
+    One that is named like a port is that port's; others that systemd has passed are the main
+    port's.
 
     Raises:
         OperationFailed: one of them does not listen.
     """
-    if "LISTEN_PID" not in os.environ:
-        return {}
-    from .net.inherited import take_passed
+    found: dict[str, _Former] = {}
+    if "LISTEN_PID" in os.environ:
+        from .net.inherited import take_passed
 
-    found: dict[str, list[socket]] = {}
-    for name, sock in take_passed():
-        found.setdefault(name if name in names else MAIN_PORT, []).append(sock)
+        for name, sock in take_passed():
+            port = name if name in names else MAIN_PORT
+            found.setdefault(port, _Former([], [])).given.append(sock)
+    if RESTARTED_SOCKETS in os.environ:
+        from .net.handover import take_handed
+
+        for one in take_handed(server):
+            port = MAIN_PORT if one.given and one.port not in names else one.port
+            former = found.setdefault(port, _Former([], []))
+            (former.given if one.given else former.kept).append(one.socket)
     return found
 
 
@@ -233,11 +309,11 @@ def _open_beside(
     settings: Settings,
     name: str,
     number: Optional[int],
-    passed: list[socket],
+    former: _Former,
 ) -> OpenPort:
     """Open a port; when another one of ours is in its way, say which."""
     try:
-        return _open_port(settings, name, number, passed)
+        return _open_port(settings, name, number, former)
     except OperationFailed as error:
         wanted = settings.for_port(name)["PORT"] if number is None else number
         for one in opened:
@@ -247,18 +323,15 @@ def _open_beside(
         raise
 
 
-def _open_port(
-    settings: Settings, name: str, number: Optional[int], passed: list[socket]
-) -> OpenPort:
+def _open_port(settings: Settings, name: str, number: Optional[int], former: _Former) -> OpenPort:
     values = settings.for_port(name)
     listeners: list[Listener] = []
     try:
         tls = _open_tls(values, name)
-        listeners += _listen(values, name, number, passed)
+        listeners += _listen(values, name, number, former)
     finally:
         if not listeners:
-            for sock in passed:
-                sock.close()
+            former.close()
     first = listeners[0]
     keys = {name, EVERY_PORT, str(first.number)} if name == MAIN_PORT else {name, EVERY_PORT}
     port = Port(name, first.number, frozenset(keys), tls is not None, first.host)
@@ -266,30 +339,53 @@ def _open_port(
 
 
 def _listen(
-    values: Mapping[str, Any], name: str, number: Optional[int], passed: list[socket]
+    values: Mapping[str, Any], name: str, number: Optional[int], former: _Former
 ) -> list[Listener]:
-    """Open the sockets of a port, or take those that were passed to us for it."""
+    """Open the sockets of a port, or take those that this process has for it already."""
     address, backlog = values["ADDRESS"], values["BACKLOG"]
-    if passed or address.startswith("fd:"):
+    if former.given or address.startswith("fd:"):
         from .net.inherited import InheritedListener, open_descriptor
 
-        taken: list[Listener] = [InheritedListener(sock, backlog) for sock in passed]
+        for sock in former.kept:
+            sock.close()
+        taken: list[Listener] = [InheritedListener(sock, backlog) for sock in former.given]
         return taken or [open_descriptor(address, backlog)]
     if address.startswith("unix:"):
-        from .net.unixsocket import UnixListener
-
-        return [UnixListener(address, values["UNIX_SOCKET_MODE"], backlog)]
+        return [_listen_unix(address, values["UNIX_SOCKET_MODE"], backlog, former.kept)]
     if number is None:
         number = values["PORT"]
     if number is None:
         raise OperationFailed(f"the port {name!r} has no number: its setting PORT is not set")
+    addresses = resolve(address, values["IPV6"])
+    if former.kept:
+        from .net.handover import keep_tcp
+
+        any_number = number == 0 or values["ALLOW_SYSTEM_PORT"]
+        last = max(number, values["MAX_PORT"] or 0)
+        numbers = range(1, 1 << 16) if any_number else range(number, last + 1)
+        kept = keep_tcp(former.kept, addresses, numbers, backlog)
+        if kept:
+            return kept
     return open_listeners(
-        resolve(address, values["IPV6"]),
+        addresses,
         number or restarted_port(name),
         values["MAX_PORT"],
         values["ALLOW_SYSTEM_PORT"],
         backlog,
     )
+
+
+def _listen_unix(address: str, mode: int, backlog: int, kept: list[socket]) -> Listener:
+    """Open a Unix socket, or keep that of before the restart."""
+    from .net.unixsocket import UnixListener
+
+    if kept:
+        from .net.handover import keep_unix
+
+        former = keep_unix(kept, address, mode, backlog)
+        if former is not None:
+            return former
+    return UnixListener(address, mode, backlog)
 
 
 def _open_tls(values: Mapping[str, Any], name: str) -> Optional[TLS]:

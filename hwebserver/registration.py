@@ -11,18 +11,19 @@ from typing import Any, Optional, TypeVar, Union
 from .errors import OperationFailed
 from .protocol.multipart import FormLimits
 from .web.access import Access
-from .web.api import API, APIFunction
-from .web.application import API_PATH, Application
+from .web.api import APIFunction
+from .web.application import Application
 from .web.archive import Archive
 from .web.asgi import ASGIMount
-from .web.filters import Filters
+from .web.filters import Filter
 from .web.handlers import URLHandler, check_callable
 from .web.lifespan import ASGIApplication, Lifespans
 from .web.logfiles import PortLog
 from .web.opdef import OpdefSections
 from .web.request import Site
-from .web.routing import Kind, Route, Router, port_keys
+from .web.routing import Kind, Route, port_keys
 from .web.static import StaticDirectory
+from .web.tables import Registry
 from .web.websocket import OpenSockets, WebSocket, broadcast, inspect_class
 from .web.wsgi import WSGIMount
 
@@ -35,11 +36,8 @@ class Registrations(ABC):
     """All that was registered with one server."""
 
     def __init__(self) -> None:
-        self._router = Router()
-        self._sockets = Router()
+        self._registry = Registry()
         self._opened = OpenSockets()
-        self._api = API()
-        self._filters = Filters()
 
     def urlHandler(
         self,
@@ -70,7 +68,7 @@ class Registrations(ABC):
 
         def register(function: Function) -> Function:
             check_callable(function)
-            self._router.add(Route(path, function, methods=methods, ports=keys, kind=kind))
+            self._registry.add(Route(path, function, methods=methods, ports=keys, kind=kind))
             return function
 
         return register
@@ -96,7 +94,7 @@ class Registrations(ABC):
         keys = port_keys(ports)
 
         def register(function: Function) -> Function:
-            self._filters.add(path, function, keys)
+            self._registry.add(Filter(path, function, keys))
             return function
 
         return register
@@ -114,7 +112,7 @@ class Registrations(ABC):
         if not isinstance(handler, URLHandler):
             raise OperationFailed(f"a handler is a URLHandler, not {handler!r}")
         check_callable(handler.handle)
-        self._router.add(
+        self._registry.add(
             Route(
                 handler.path(),
                 handler.handle,
@@ -178,7 +176,7 @@ class Registrations(ABC):
             raise OperationFailed(f"{function!r} has no name to call it by")
         name = f"{namespace}.{own_name}" if namespace else own_name
         keys = port_keys(ports)
-        self._api.add(
+        self._registry.add(
             APIFunction(
                 name,
                 function,
@@ -188,7 +186,6 @@ class Registrations(ABC):
                 json_default=json_default,
             )
         )
-        self._router.add(Route(API_PATH, self._api.handle, methods=["POST"], ports=keys))
 
     def webSocket(
         self, path: str, is_prefix: bool = False, ports: Ports = ()
@@ -212,7 +209,8 @@ class Registrations(ABC):
 
         def register(made: Class) -> Class:
             target = inspect_class(made)
-            self._sockets.add(Route(path, target, methods=["GET"], ports=keys, kind=kind))
+            route = Route(path, target, methods=["GET"], ports=keys, kind=kind)
+            self._registry.add(route, upgrades=True)
             return made
 
         return register
@@ -329,7 +327,7 @@ class Registrations(ABC):
         if not callable(application):
             raise OperationFailed(f"a WSGI application can be called, and {application!r} cannot")
         mount = WSGIMount(application)
-        self._router.add(Route(path, mount, ports=port_keys(ports), kind=Kind.MOUNT))
+        self._registry.add(Route(path, mount, ports=port_keys(ports), kind=Kind.MOUNT))
 
     def registerASGIApp(self, application: ASGIApplication, path: str, ports: Ports = ()) -> None:
         """Have an ASGI application (ASGI 3) answer a path and all below it, WebSockets too.
@@ -349,11 +347,11 @@ class Registrations(ABC):
         if not callable(application):
             raise OperationFailed(f"an ASGI application can be called, and {application!r} cannot")
         mount = ASGIMount(application)
-        self._router.add(Route(path, mount, ports=port_keys(ports), kind=Kind.MOUNT))
+        self._registry.add(Route(path, mount, ports=port_keys(ports), kind=Kind.MOUNT))
 
     def _asgi_applications(self, keys: frozenset[str]) -> list[ASGIApplication]:
         """Return the ASGI applications on ports of these keys, in the order of their paths."""
-        routes = [one for one in self._router if isinstance(one.target, ASGIMount)]
+        routes = [one for one in self._registry.tables.router if isinstance(one.target, ASGIMount)]
         routes.sort(key=lambda route: route.path)
         return [one.target.application for one in routes if not keys.isdisjoint(one.ports)]
 
@@ -382,10 +380,8 @@ class Registrations(ABC):
             values["MAX_ARCHIVE_FILE_SIZE"],
         )
         access = Access(values, socket.gethostname)
-        return Application(
-            self._router, self._sockets, site, self._opened, lifespans, access, self._filters, log
-        )
+        return Application(self._registry, site, self._opened, lifespans, access, log)
 
     def _add_files(self, prefix: str, source: Any, port: Union[int, str]) -> None:
         keys = port_keys([] if port == -1 else [port])
-        self._router.add(Route(prefix, source, methods=["GET"], ports=keys, kind=Kind.FILES))
+        self._registry.add(Route(prefix, source, methods=["GET"], ports=keys, kind=Kind.FILES))

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
+from weakref import WeakSet
 
 from .configuration import Configuration
 from .enums import Verbosity
@@ -23,29 +25,59 @@ from .net.pool import Load, Pool
 from .net.stream import Producers
 from .net.websocket import Sockets
 from .outside import asgi_app, wsgi_app
-from .ports import OpenPort, RunPorts, open_ports
+from .ports import (
+    OpenPort,
+    RunPorts,
+    hand_over_ports,
+    hold,
+    let_go,
+    numbers_of,
+    open_ports,
+)
 from .registration import Registrations
-from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Said, Settings, Source, port_key
+from .settings import (
+    EVERY_PORT,
+    MAIN_PORT,
+    OPTIONS,
+    Said,
+    Settings,
+    Source,
+    port_key,
+    settings_path,
+)
 from .tally import add_up
 from .web.asgi import ASGIMount
 from .web.asgi_out import ASGIApp
 from .web.handlers import URLHandler
 from .web.lifespan import Lifespans
 from .web.logfiles import Logs
-from .web.routing import port_keys
+from .web.reloadpage import RELOAD_PATH, ReloadPage
+from .web.routing import Route, port_keys
+from .web.tables import Renewal, executing_module
 from .web.wsgi import WSGIMount
 from .web.wsgi_out import WSGIApp
 
 logger = logging.getLogger("hwebserver.server")
+reload_logger = logging.getLogger("hwebserver.reload")
 
 if TYPE_CHECKING:
     import asyncio
 
     from .reloader import Reloader
+    from .sources import Stamps
 
 #: How often a waiting main thread wakes, in seconds: Windows delivers Ctrl+C only then, and on
 #: other systems a signal that comes just before the wait begins does not end it.
 _JOIN_TURN = 0.2
+
+
+#: The module and the class that a server was made by, and with which arguments.
+_Origin = tuple[str, str, tuple[Any, ...], tuple[Any, ...]]
+
+#: All servers of the process, and the order in which they were made.
+_servers: WeakSet[Server] = WeakSet()
+_numbers = count()
+_SERVERS_LOCK = threading.Lock()
 
 
 class _Default(int):
@@ -85,9 +117,25 @@ class Server(Configuration, Registrations):
     #: While this is a list, ``run`` of every server only writes its call down in it.
     recording: ClassVar[Optional[list[RecordedRun]]] = None
 
+    _origin: _Origin
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Server:
+        """Make a server; while a module is imported again, the one of it that runs is kept."""
+        origin = (executing_module(), cls.__qualname__, arguments, tuple(named.items()))
+        kept = _kept_server(origin)
+        if kept is None:
+            kept = super().__new__(cls)
+            kept._origin = origin
+        return kept
+
     def __init__(self, name: str = "") -> None:
+        if "_registry" in vars(self):
+            return  # It is one that was kept.
         super().__init__()
         self._name = name
+        with _SERVERS_LOCK:
+            _servers.add(self)
+            self._number = next(_numbers)
         self._settings = Settings()
         self._starting = threading.Lock()
         self._pool: Optional[Pool] = None
@@ -97,7 +145,9 @@ class Server(Configuration, Registrations):
         self._shutdown_timeout: Optional[float] = None
         self._debug = False
         self._restart = False
+        self._told_to_stop = False
         self._reloader: Optional[Reloader] = None
+        self._reload_page = ReloadPage()
         self._lifespans = Lifespans(set())
         self._host_loop: Optional[asyncio.AbstractEventLoop] = None
 
@@ -124,7 +174,7 @@ class Server(Configuration, Registrations):
             for one in self._open:
                 if not one.port.keys.isdisjoint(keys - {EVERY_PORT}):
                     keys = one.port.keys
-        for match in self._router.find(path, keys):
+        for match in self._registry.tables.router.find(path, keys):
             target = match.route.target
             if isinstance(target, (ASGIMount, WSGIMount)):
                 return target.application
@@ -180,6 +230,8 @@ class Server(Configuration, Registrations):
         if loop is not None and loop.is_closed():
             raise OperationFailed("setAsyncioLoop takes a loop that runs, and this one is closed")
         if self.isRunning():
+            if Renewal.of_this_thread() is not None:
+                return  # A module that is imported again says what it has said before.
             raise OperationFailed("the server is running: setAsyncioLoop comes before run")
         self._host_loop = loop
 
@@ -213,8 +265,13 @@ class Server(Configuration, Registrations):
             max_num_threads: Most handlers that run at once.
             in_background: Return when every port listens (True), or when the server has stopped
                 (False); None: True in a graphical session.
-            reload_source_changes: Restart when a loaded source file changes; None: in debug mode,
-                unless the session is graphical.
+            reload_source_changes: Have the new code answer when a loaded source file changes;
+                None: in debug mode, unless the session is graphical. In the foreground of the main
+                thread the process is restarted, and keeps its listening sockets. Else it must
+                live: the changed modules, and those that import them, are imported again, and what
+                they register takes the place of what they had registered. Their variables begin
+                anew, and objects that were made before keep their old classes, open WebSockets
+                among them; settings hold from the next ``run`` on.
             max_in_memory_file_upload_size: Bytes of an upload kept in memory.
             max_request_size: Most bytes of the body of a request.
             settings: A settings file: its path, a module's name, a module or a dict.
@@ -234,6 +291,9 @@ class Server(Configuration, Registrations):
             Server.recording.append(RecordedRun(self, given))
             return
         background = is_ui_available() if in_background is None else in_background
+        if Renewal.of_this_thread() is not None and (self.isRunning() or not background):
+            reload_logger.debug("a module that is imported again runs the server: it runs already")
+            return
         if background:
             self._start(given, background)
             return
@@ -241,10 +301,9 @@ class Server(Configuration, Registrations):
         with _signals(self._interrupted) if on_main_thread else _nothing():
             self._start(given, background)
             self._wait()
-        if self._restart:
-            from .reloader import restart
-
-            restart({one.port.name: one.port.number for one in self._open})
+        if self._restart and not self._told_to_stop:
+            self._begin_again()
+        let_go(self._open)
 
     def _start(self, given: Mapping[str, Any], background: bool) -> None:
         if not self._starting.acquire(blocking=False):
@@ -262,7 +321,7 @@ class Server(Configuration, Registrations):
             raise OperationFailed(f"port_callback is a function, not {callback!r}")
         _take_arguments(self._settings, given)
         values = self._settings.for_port(MAIN_PORT)
-        opened = open_ports(self._settings, given["ports"])
+        opened = open_ports(self._settings, given["ports"], self._name)
         logs: Optional[Logs] = None
         try:
             logs = Logs([(one.port, one.values) for one in opened])
@@ -274,19 +333,19 @@ class Server(Configuration, Registrations):
                 logs.close()
             raise
         self._debug = values["DEBUG"]
-        self._restart = False
+        self._restart = self._told_to_stop = False
         self._shutdown_timeout = values["SHUTDOWN_TIMEOUT"]
         self._open = opened
         self._since = time.time()
         self._pool = pool  # from here on there is something that can be told to stop
         try:
+            self._watch_sources(values, background, settings_path(given["settings"]))
             self._start_applications(pool)
             pool.start()
         except BaseException:
             pool.abandon()
             raise
         try:
-            self._watch_sources(values, background)
             for one in opened:
                 one.announce()
             self._call_back(given["port_callback"])
@@ -331,19 +390,39 @@ class Server(Configuration, Registrations):
             start = self._lifespans.start(applications)
             wait_for(start, pool.loop, lambda: pool.stopping)
 
-    def _watch_sources(self, values: Mapping[str, Any], background: bool) -> None:
-        """Watch source files if that is wanted, from before anybody hears that the server runs."""
+    def _watch_sources(
+        self, values: Mapping[str, Any], background: bool, settings_file: Optional[str]
+    ) -> None:
+        """Watch source files if that is wanted, from before anybody hears that the server runs.
+
+        On a change the process is restarted if this run has its main thread; else it must live,
+        and what has changed is imported again.
+        """
         wanted = values["RELOAD_SOURCE_CHANGES"]
-        on_main_thread = threading.current_thread() is threading.main_thread()
+        page = self._reload_page
+        page.watching, page.problem = False, ""
         if wanted is None:
             wanted = values["DEBUG"] and not is_ui_available()
-        elif wanted and (background or not on_main_thread):
-            logger.warning("source files are only watched by a run in the main thread's foreground")
-        if wanted and not background and on_main_thread:
-            from .reloader import Reloader
+        if not wanted:
+            return
+        from .reloader import Reloader
+        from .sources import Files
 
-            self._reloader = Reloader(self._restart_soon)
-            self._reloader.start()
+        restarts = not background and threading.current_thread() is threading.main_thread()
+        extra = [*values["RELOAD_EXTRA_FILES"], *([settings_file] if settings_file else [])]
+        page.watching = True
+        routes = self._registry.tables.router
+        if values["DEBUG"] and not any(one.path == RELOAD_PATH for one in routes):
+            every = frozenset((EVERY_PORT,))
+            route = Route(RELOAD_PATH, page.respond, methods=["GET"], ports=every)
+            self._registry.add_own(route)
+        self._reloader = Reloader(
+            Files(extra),
+            self._restart_soon if restarts else self._import_again,
+            page.tell,
+            values["RELOAD_INTERVAL"],
+        )
+        self._reloader.start()
 
     def _make_pool(self, values: Mapping[str, Any], opened: list[OpenPort], logs: Logs) -> Pool:
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
@@ -386,7 +465,13 @@ class Server(Configuration, Registrations):
             for listener in one.listeners:
                 poller.listen(listener, endpoint)
         most = values["MAX_NUM_THREADS"]
-        pool = Pool(poller, producers, sockets, most, name, lifespans.__len__, logs.close)
+
+        def end() -> None:
+            logs.close()
+            if self._reloader is not None:
+                self._reloader.end()
+
+        pool = Pool(poller, producers, sockets, most, name, lifespans.__len__, end)
         lifespans.on_end = pool.look
         return pool
 
@@ -426,15 +511,38 @@ class Server(Configuration, Registrations):
         if reloader is not None:
             reloader.stop()
 
-    def _restart_soon(self) -> None:
+    def _restart_soon(self, changed: Stamps) -> None:
+        """Stop, for the process to be restarted, if nobody else has told the server to stop."""
+        pool = self._pool
+        if pool is None or pool.stopping:
+            return
+        reload_logger.info("%s changed: restarting", ", ".join(sorted(changed)))
         self._restart = True
-        self.requestShutdown()
+        hold(self._open)
+        pool.stop(self._shutdown_timeout)
+
+    def _begin_again(self) -> None:
+        """Run the program again, with the same sockets where that can be."""
+        from .reloader import replaces_process, restart
+
+        if replaces_process():
+            restart(hand_over_ports(self._open, self._name))
+        let_go(self._open)
+        restart(numbers_of(self._open))
+
+    def _import_again(self, changed: Stamps) -> Optional[str]:
+        """Have the modules of changed files in the process; return what is wrong with them."""
+        from .reimport import reimport
+
+        reload_logger.info("%s changed", ", ".join(sorted(changed)))
+        return reimport(changed, Renewal())
 
     def _interrupted(self) -> None:
         """Stop on a signal: gently on the first, at once on the second."""
         pool = self._pool
         if pool is None or not pool.alive:
             raise KeyboardInterrupt  # The server is only being started.
+        self._told_to_stop = True  # and not to restart
         pool.stop(0.0 if pool.stopping else self._shutdown_timeout)
 
     def requestShutdown(self) -> None:
@@ -444,12 +552,14 @@ class Server(Configuration, Registrations):
         SHUTDOWN_TIMEOUT seconds. Any thread may call this, a handler and a signal handler too,
         and more than once; a server that does not run ignores it.
         """
+        self._told_to_stop = True
         if self._pool is not None:
             self._pool.stop(self._shutdown_timeout)
 
     def isRunning(self) -> bool:
         """Return whether sockets are open or threads run, but for handlers that never return."""
-        return self._pool is not None and self._pool.alive
+        watched = self._reloader is not None and self._reloader.alive
+        return self._pool is not None and (self._pool.alive or watched)
 
     def isInDebugMode(self) -> bool:
         """Return whether the server runs, or ran last, in debug mode."""
@@ -520,6 +630,18 @@ class Server(Configuration, Registrations):
             "" if Server.recording is None else ": the command line has yet to start the server"
         )
         raise OperationFailed(f"the port {name!r} is not open{reason}")
+
+
+def _kept_server(origin: _Origin) -> Optional[Server]:
+    """Return the running server that the code of a module makes again; None: it makes a new one."""
+    renewal = Renewal.of_this_thread()
+    if renewal is None:
+        return None
+    with _SERVERS_LOCK:
+        known = sorted(_servers, key=lambda one: one._number)
+    same = [one for one in known if one._origin == origin and one.isRunning()]
+    index = renewal.count(repr(origin))
+    return same[index] if index < len(same) else None
 
 
 def _take_arguments(settings: Settings, given: Mapping[str, Any]) -> None:

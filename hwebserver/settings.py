@@ -36,7 +36,9 @@ DEFAULT = "default"
 
 ENVIRONMENT_PREFIX = "HWEBSERVER_"
 
-#: The variable in which a restarted process finds the numbers of its former ports.
+#: The variable in which a restarted process finds its former listening sockets, and the one in
+#: which it finds the numbers of its former ports, where no socket can be kept (Windows).
+RESTARTED_SOCKETS = "HWEBSERVER_RESTARTED_SOCKETS"
 RESTARTED_PORTS = "HWEBSERVER_RESTARTED_PORTS"
 
 _MB = 1 << 20
@@ -57,6 +59,11 @@ _TABLE = (
            argument="debug", flag="debug"),
     Option("RELOAD_SOURCE_CHANGES", bool, None, "Restart when a loaded source file changes.",
            argument="reload_source_changes", flag="reload", optional=True, of_server=True),
+    Option("RELOAD_EXTRA_FILES", list, [],
+           "Files, folders and patterns (*.html) that are watched beside the source of modules.",
+           flag="reload-include", of_server=True),
+    Option("RELOAD_INTERVAL", float, 1.0, "Seconds between two looks at what is watched.", 0.01,
+           of_server=True),
     Option("MAX_NUM_THREADS", int, 4, "Most handlers that run at once.", 1,
            argument="max_num_threads", flag="threads", of_server=True),
     Option("MAX_IN_MEMORY_FILE_UPLOAD_SIZE", int, 2621440,
@@ -192,7 +199,7 @@ _TABLE = (
 OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
 
 #: Names that the environment has for other purposes.
-_ENVIRONMENT_ONLY = frozenset(("HWEBSERVER_SUPERVISED", RESTARTED_PORTS))
+_ENVIRONMENT_ONLY = frozenset(("HWEBSERVER_SUPERVISED", RESTARTED_PORTS, RESTARTED_SOCKETS))
 
 Source = Union[str, ModuleType, Mapping[str, Any]]
 
@@ -458,6 +465,13 @@ def _read_source(source: Source) -> tuple[dict[str, Any], str, bool]:
     if text.endswith(".py") or os.sep in text or os.path.isfile(text):
         return _run_file(text), f"the file {text}", False
     return _import_module(text), f"the module {text}", False
+
+
+def settings_path(source: Optional[Source]) -> Optional[str]:
+    """Return the path of a settings file; None: the settings are in no file of their own."""
+    if isinstance(source, (str, os.PathLike)) and os.path.isfile(source):
+        return os.path.abspath(source)
+    return None
 
 
 def _upper_case(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,13 +32,15 @@ MAY_IMPORT = {
     "net": LEAVES | {"protocol", "exchange", "journal", "tally"},
     "web": LEAVES | {"protocol", "exchange", "journal"},
     "hosts": LEAVES,
-    "reloader": LEAVES,
+    "sources": set(),
+    "reloader": LEAVES | {"sources"},
+    "reimport": {"sources"},
     "ports": LEAVES | {"protocol", "exchange", "journal", "net"},
     "registration": LEAVES | {"protocol", "web"},
     "outside": LEAVES | {"protocol", "exchange", "net", "web", "ports"},
     "server": LEAVES
     | {"protocol", "exchange", "net", "web", "ports", "hosts", "registration", "reloader"}
-    | {"outside", "configuration", "overview", "tally"},
+    | {"outside", "configuration", "overview", "tally", "sources", "reimport"},
     "webapiclient": LEAVES,
 }
 OUTSIDE = {"cli", "testing", "webapiclient", "__main__"}

@@ -70,7 +70,7 @@ def take_passed() -> list[InheritedSocket]:
         for index, descriptor in enumerate(descriptors):
             name = named[index] if index < len(named) else ""
             where = f"LISTEN_FDS: the descriptor {descriptor}"
-            taken.append(InheritedSocket(name, _listening(descriptor, where)))
+            taken.append(InheritedSocket(name, listening_socket(descriptor, where)))
     except OperationFailed:
         for one in taken:
             one.socket.close()
@@ -96,13 +96,21 @@ def open_descriptor(address: str, backlog: int) -> InheritedListener:
         reason = getattr(error, "strerror", None) or str(error)
         raise OperationFailed(f"cannot listen on {address!r}: {reason}") from error
     try:
-        return InheritedListener(_listening(copy, f"cannot listen on {address!r}: it"), backlog)
+        return InheritedListener(
+            listening_socket(copy, f"cannot listen on {address!r}: it"), backlog
+        )
     except OperationFailed:
         os.close(copy)
         raise
 
 
-def _listening(descriptor: int, where: str) -> socket.socket:
+def pass_descriptor_on(address: str) -> None:
+    """Have the program that this process becomes inherit the descriptor that an ADDRESS names."""
+    if address.startswith(PREFIX):
+        os.set_inheritable(int(address[len(PREFIX) :]), True)
+
+
+def listening_socket(descriptor: int, where: str) -> socket.socket:
     """Return the socket of a descriptor, which no program that we start gets.
 
     Raises:

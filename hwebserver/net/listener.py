@@ -56,6 +56,9 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
     #: Whether another program has opened it.
     inherited = False
 
+    #: Whether it stays open when the server ends, for the program that this process becomes.
+    held = False
+
     # Windows would let two servers share a port; there SO_EXCLUSIVEADDRUSE is what we mean.
     allow_reuse_address = os.name == "posix"
 
@@ -73,6 +76,11 @@ class Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         super().server_bind()
+
+    def server_close(self) -> None:
+        """Stop listening, unless it is held."""
+        if not self.held:
+            super().server_close()
 
     @property
     def number(self) -> int:

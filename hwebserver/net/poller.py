@@ -44,6 +44,10 @@ _PIPELINE_TURN = 16
 #: How long accepting pauses when there is no descriptor left, in seconds.
 _ACCEPT_PAUSE = 0.2
 
+#: How long, at a restart, a connection may take that has not yet sent its first byte, in seconds:
+#: its client was let in and must not be turned away, but browsers open some that they never use.
+_RESTART_GRACE = 0.25
+
 #: Connections above the limit that may hear a 503 at the same time.
 _OVERFLOW = 64
 
@@ -104,6 +108,7 @@ class Poller:
         # Windows has no more than 512 places in a select.
         few = isinstance(self._selector, selectors.SelectSelector)
         self._overflow = 4 if few else _OVERFLOW
+        self._fresh_until = 0.0  # how long connections may stay that have sent nothing yet
         self._full = False  # connections are refused, and the log says so already
         self._starved = False  # accepting has failed, and the log says so already
         self._wake_in, self._wake_out = socket.socketpair()
@@ -294,6 +299,8 @@ class Poller:
 
     def _look_at_deadlines(self, now: float) -> None:
         self._next_look = now + self._tick
+        if now < self._fresh_until:
+            self._next_look = min(self._next_look, self._fresh_until)
         self._on_look(now)
         self._longest_idle.clear()
         watched = [c for c in self._connections if c.interest is not None]
@@ -384,17 +391,27 @@ class Poller:
     # --- the end ---
 
     def drain(self) -> None:
-        """Accept what waits, stop listening, and close the connections that have no request."""
+        """Accept what waits, stop listening, and close the connections that have no request.
+
+        At a restart, what waits is left to the next program, which has the same sockets.
+        """
         for listener in [one for one in self._listeners if one not in self._paused]:
-            try:
-                listener.accept_waiting(listener.request_queue_size + 1)
-            except Exhausted:
-                pass
+            if listener.held:
+                self._fresh_until = time.monotonic() + _RESTART_GRACE
+                self._next_look = min(self._next_look, self._fresh_until)
+            else:
+                self._accept_last(listener)
             self._selector.unregister(listener)
         self._paused.clear()
         for listener in self._listeners:
             listener.server_close()
         self._listeners.clear()
+
+    def _accept_last(self, listener: Listener) -> None:
+        try:
+            listener.accept_waiting(listener.request_queue_size + 1)
+        except Exhausted:
+            pass
 
     def close_idle(self, dispatch: Dispatch) -> bool:
         """Close the connections that wait for a request or the rest of its head.
@@ -409,7 +426,8 @@ class Poller:
             if connection.interest is READ and connection.unfinished_head:
                 if not self._serve(connection, connection.ready, now, dispatch):
                     return False
-                if connection.interest is READ and connection.unfinished_head:
+                fresh = not connection.kept and now < self._fresh_until
+                if connection.interest is READ and connection.unfinished_head and not fresh:
                     self._close(connection)
         return True
 

@@ -33,12 +33,15 @@ class UnixListener(Listener):
             that is no file (Linux).
         mode: The permissions of the file.
         backlog: Connections that the system keeps waiting.
+        sock: The socket, if this process had it before it was restarted; None: a new one.
 
     Raises:
         OperationFailed: it cannot be had.
     """
 
-    def __init__(self, address: str, mode: int, backlog: int) -> None:
+    def __init__(
+        self, address: str, mode: int, backlog: int, sock: Optional[socket.socket] = None
+    ) -> None:
         name = address[len(PREFIX) :]
         if _FAMILY is None:
             raise OperationFailed(f"cannot listen on {address!r}: this system has no Unix sockets")
@@ -51,8 +54,9 @@ class UnixListener(Listener):
         self._mode = mode
         self._mark: Optional[_Mark] = None
         self._maker = os.getpid()
+        self._former = sock
         try:
-            if not self._abstract:
+            if not self._abstract and sock is None:
                 _make_way(self._path, _FAMILY)
             super().__init__(Address(_FAMILY, self._path), 0, backlog)
         except OSError as error:
@@ -63,7 +67,11 @@ class UnixListener(Listener):
     def server_bind(self) -> None:
         """Bind, and set the permissions: nobody can connect before the socket listens."""
         name: Any = self._path
-        self.socket.bind(name)
+        if self._former is None:
+            self.socket.bind(name)
+        else:
+            self.socket.close()
+            self.socket = self._former
         self.server_address = name
         if not self._abstract:
             self._mark = _mark(self._path)
@@ -71,10 +79,20 @@ class UnixListener(Listener):
 
     def server_close(self) -> None:
         """Stop listening, and remove the file unless it is another's by now."""
+        if self.held:
+            return
         # What forked from this process closes its copy, and the file is not its own.
         if self._mark is not None and os.getpid() == self._maker:
             self._remove()
         super().server_close()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether clients that connect to the path come to this socket."""
+        try:
+            return self._abstract or _mark(self._path) == self._mark
+        except OSError:
+            return False
 
     def _remove(self) -> None:
         mark, self._mark = self._mark, None

@@ -8,7 +8,8 @@ a function is a 500.
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from copy import copy
 from typing import Any, NamedTuple, Optional
 
 from ..errors import APIError, HTTPError, UnsendableError
@@ -50,6 +51,9 @@ class APIFunction:
         return_binary: Whether its result is sent as it is, not as JSON.
         arg_types: Argument name to type: arguments that are no such thing are converted.
         json_default: Makes JSON of what is none, as for ``json.dumps``.
+
+    Attributes:
+        owner: The name of the module that has registered it; empty: none has.
     """
 
     def __init__(
@@ -62,14 +66,19 @@ class APIFunction:
         arg_types: Optional[Mapping[str, Callable[[Any], Any]]] = None,
         json_default: Optional[Callable[[Any], Any]] = None,
     ) -> None:
-        import inspect
-
+        self.owner = ""
         self.name = name
         self.function = function
         self.ports = ports
         self._return_binary = return_binary
         self._arg_types = dict(arg_types or {})
         self._json_default = json_default
+        self._inspect()
+
+    def _inspect(self) -> None:
+        import inspect
+
+        function = self.function
         self._signature: Optional[inspect.Signature]
         try:
             # What a decorator wraps says nothing about how the wrapper is to be called.
@@ -78,6 +87,18 @@ class APIFunction:
             self._signature = None
         parameters = self._signature.parameters.values() if self._signature else ()
         self._may_be_none = {one.name for one in parameters if one.default is None}
+
+    @property
+    def target(self) -> Callable[..., Any]:
+        """The function."""
+        return self.function
+
+    def to(self, target: Callable[..., Any]) -> APIFunction:
+        """Return one that is the same, but for what is called."""
+        other = copy(self)
+        other.function = target
+        other._inspect()
+        return other
 
     def call(self, request: Request, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call the function.
@@ -264,8 +285,30 @@ class API:
         """Register a function; it replaces one of that name and those ports."""
         with self._lock:
             others = self._functions.get(function.name, ())
-            kept = tuple(one for one in others if one.ports != function.ports)
+            new = (function.ports, function.owner)
+            # Another module's stays behind it: this one may be gone when its module is reloaded.
+            kept = tuple(one for one in others if (one.ports, one.owner) != new)
             self._functions[function.name] = (function, *kept)
+
+    def __iter__(self) -> Iterator[APIFunction]:
+        """Yield all functions."""
+        with self._lock:
+            found = list(self._functions.values())
+        for functions in found:
+            yield from functions
+
+    def renewed(self, renew: Callable[[APIFunction], Optional[APIFunction]]) -> API:
+        """Return another one, with what a function makes of each of the functions."""
+        other = API()
+        for function in reversed(list(self)):  # of one name the newest comes first
+            renewed = renew(function)
+            if renewed is not None:
+                other.add(renewed)
+        return other
+
+    def has_functions(self, ports: frozenset[str]) -> bool:
+        """Say whether a function was registered for these very ports."""
+        return any(function.ports == ports for function in self)
 
     def find(self, name: str, ports: frozenset[str]) -> APIFunction:
         """Return the function of a name on a port.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Awaitable, Coroutine
-from typing import Any, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest, UnsendableError
 from ..exchange import (
@@ -37,7 +37,7 @@ from .asgi import ASGIMount, ASGISession
 from .asgicall import Inlet, PathAnswer
 from .content import open_file
 from .extra import Extra
-from .filters import Filter, Filters
+from .filters import Filter
 from .handlers import Handler, as_response
 from .lifespan import Lifespans
 from .log import mask_token
@@ -51,6 +51,9 @@ from .uploads import Body, BodyBuffer, FormUpload
 from .websocket import OpenSockets, SocketSession
 from .wsgi import WSGIMount
 
+if TYPE_CHECKING:
+    from .tables import Registry, Tables
+
 server_logger = logging.getLogger("hwebserver.server")
 app_logger = logging.getLogger("hwebserver.app")
 
@@ -61,7 +64,7 @@ _NO_PACE = Pace()
 #: What opening a file fails with when there is none of that name.
 _MISSING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
-#: A version that no router has: what was found out holds for one request.
+#: A version that no tables have: what was found out holds for one request.
 _NEVER = -1
 
 #: Types of what mounted applications answer.
@@ -77,7 +80,7 @@ class Plan(NamedTuple):
     """What requests with one head lead to.
 
     Attributes:
-        version: That of the router when this was found out.
+        version: That of the tables when this was found out.
         matches: The registrations that may answer, the one that wins first.
         refusal: What to say at once; then there are no matches.
         pace: That of the registration that wins.
@@ -111,31 +114,26 @@ class Application:
     """The registrations of a server as something that answers requests.
 
     Args:
-        router: Where paths lead.
-        sockets: Where upgrades to WebSockets lead.
+        registry: Where paths and upgrades to WebSockets lead, and what sees requests before their
+            bodies are read.
         site: What every request shares.
         opened: Where open WebSockets are known.
         lifespans: The mounted ASGI applications.
         access: Who may come in.
-        filters: What sees requests before their bodies are read.
         log: Where requests, and what is refused, are written down.
     """
 
     def __init__(
         self,
-        router: Router,
-        sockets: Router,
+        registry: Registry,
         site: Site,
         opened: OpenSockets,
         lifespans: Lifespans,
         access: Access,
-        filters: Filters,
         log: PortLog,
     ) -> None:
-        self._router = router
-        self._sockets = sockets
+        self._registry = registry
         self._access = access
-        self._filters = filters
         self.site = site
         self.opened = opened
         self.lifespans = lifespans
@@ -144,9 +142,10 @@ class Application:
     def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
         """Begin with a request; see ``exchange.Application``."""
         plan = head.memo
-        version = self._router.version + self._sockets.version + self._filters.version
+        tables = self._registry.tables
+        version = tables.version
         if plan is None or plan.version != version:
-            plan = head.memo = self._complete(self._plan(head, info, version), head)
+            plan = head.memo = self._complete(self._plan(tables, version, head, info), head)
         if plan.bare:
             return Exchange(self, head, plan.info or info, plan)
         body: Optional[Body] = None
@@ -222,21 +221,21 @@ class Application:
             # That there are too many is logged once by what counts them.
             self.refusals.note(info.peer[0], reason, quiet=error.status == 503)
 
-    def _plan(self, head: RequestHead, info: ConnectionInfo, version: int) -> Plan:
+    def _plan(self, tables: Tables, version: int, head: RequestHead, info: ConnectionInfo) -> Plan:
         """Find out what a head leads to, and whether it may."""
         info = self._access.effective(head, info)
         upgrade = head.minor == 1 and is_upgrade(head.fields)
-        found = self._router.find(head.path, info.port.keys)
+        found = tables.router.find(head.path, info.port.keys)
         verdict = self._access.judge(head, info, _place_of(head, upgrade, found))
         if verdict.refusal is not None:
             response = self._turn_away(head, info, verdict.refusal)
             # The next one is planned anew, so that it is logged too.
             return Plan(_NEVER, [], response, info=info, extra=verdict.extra)
         if upgrade:
-            plan = self._plan_upgrade(version, head, info, found)
+            plan = self._plan_upgrade(tables.sockets, version, head, info, found)
         else:
-            plan = self._plan_request(version, head, info, found)
-        guards = self._filters.find(head.path, info.port.keys)
+            plan = self._plan_request(tables.sockets, version, head, info, found)
+        guards = tables.filters.find(head.path, info.port.keys)
         return plan._replace(info=info, extra=verdict.extra, guards=guards)
 
     def _turn_away(self, head: RequestHead, info: ConnectionInfo, refusal: Refusal) -> Response:
@@ -253,7 +252,12 @@ class Application:
         return response
 
     def _plan_request(
-        self, version: int, head: RequestHead, info: ConnectionInfo, found: list[Match]
+        self,
+        sockets: Router,
+        version: int,
+        head: RequestHead,
+        info: ConnectionInfo,
+        found: list[Match],
     ) -> Plan:
         """Find what answers a request that is no upgrade."""
         if head.path == "*":
@@ -268,7 +272,7 @@ class Application:
         if matches:
             return Plan(version, matches, None, matches[0].route.pace)
         if not found:
-            if self._sockets.find(head.path, info.port.keys):
+            if sockets.find(head.path, info.port.keys):
                 error = HTTPError(426, "Here is a WebSocket, which is opened by an upgrade.")
                 return Plan(version, [], _upgrade_error(head, error))
             return Plan(version, [], _error_response(head, 404, "Not found"))
@@ -283,11 +287,16 @@ class Application:
         return Plan(version, [], _allow(response, ", ".join(sorted(methods))))
 
     def _plan_upgrade(
-        self, version: int, head: RequestHead, info: ConnectionInfo, matches: list[Match]
+        self,
+        sockets: Router,
+        version: int,
+        head: RequestHead,
+        info: ConnectionInfo,
+        matches: list[Match],
     ) -> Plan:
         """Find what takes an upgrade: WebSockets and ASGI applications alone."""
         found = [match for match in matches if isinstance(match.route.target, ASGIMount)]
-        found += self._sockets.find(head.path, info.port.keys)
+        found += sockets.find(head.path, info.port.keys)
         found.sort(key=precedence)
         if not found:
             return Plan(version, [], _error_response(head, 404, "There is no WebSocket here."))

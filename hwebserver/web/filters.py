@@ -3,66 +3,95 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from copy import copy
+from typing import Any, Optional
 
 from ..errors import OperationFailed
 from ..exchange import Pace
 from ..protocol.target import split_path
 
 
-class Filter(NamedTuple):
+class Filter:
     """One filter.
 
-    Attributes:
-        segments: Those of the path that it guards, with all below it.
+    Args:
+        path: What it guards, with all below it.
         function: Called with the request.
         ports: The keys of the ports it holds for.
-        pace: What is known of how long it takes.
-    """
-
-    segments: tuple[str, ...]
-    function: Callable[[Any], Any]
-    ports: frozenset[str]
-    pace: Pace
-
-
-class Filters:
-    """All filters of a server.
 
     Attributes:
-        version: Changes with every registration, so that what was looked up can be kept.
+        segments: Those of the path.
+        pace: What is known of how long it takes.
+        owner: The name of the module that has registered it; empty: none has.
+
+    Raises:
+        OperationFailed: the path or the function cannot be.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._filters: tuple[Filter, ...] = ()
-        self.version = 0
+    __slots__ = ("function", "owner", "pace", "ports", "segments")
 
-    def add(self, path: str, function: Callable[[Any], Any], ports: frozenset[str]) -> None:
-        """Register a filter; the same function for the same path and ports counts once.
-
-        Args:
-            path: What it guards.
-            function: The filter.
-            ports: The keys of the ports it holds for.
-
-        Raises:
-            OperationFailed: the path or the function cannot be.
-        """
+    def __init__(self, path: str, function: Callable[[Any], Any], ports: frozenset[str]) -> None:
         if "{" in path or "}" in path:
             raise OperationFailed(
                 f"a filter guards a path and all below it: {path!r} is a template"
             )
         _check(function)
         inner = path.strip("/")
-        new = Filter(tuple(inner.split("/")) if inner else (), function, ports, Pace())
+        self.segments = tuple(inner.split("/")) if inner else ()
+        self.function = function
+        self.ports = ports
+        self.pace = Pace()
+        self.owner = ""
+
+    @property
+    def target(self) -> Callable[[Any], Any]:
+        """The function."""
+        return self.function
+
+    def to(self, target: Callable[[Any], Any]) -> Filter:
+        """Return a filter that is the same, but for the function."""
+        _check(target)
+        other = copy(self)
+        other.function = target
+        other.pace = Pace()
+        return other
+
+    def same_as(self, other: Filter) -> bool:
+        """Whether it is the same function for the same path and ports."""
+        return (self.segments, self.function, self.ports) == (
+            other.segments,
+            other.function,
+            other.ports,
+        )
+
+
+class Filters:
+    """All filters of a server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._filters: tuple[Filter, ...] = ()
+
+    def add(self, new: Filter) -> None:
+        """Register a filter; one that is there already counts once."""
         with self._lock:
-            if any(one[:3] == new[:3] for one in self._filters):
+            if any(one.same_as(new) and one.owner == new.owner for one in self._filters):
                 return
             # Of those for as general a path the one that was registered first comes first.
             self._filters = tuple(sorted((*self._filters, new), key=lambda one: len(one.segments)))
-            self.version += 1
+
+    def __iter__(self) -> Iterator[Filter]:
+        """Yield all filters."""
+        return iter(self._filters)
+
+    def renewed(self, renew: Callable[[Filter], Optional[Filter]]) -> Filters:
+        """Return others, with what a function makes of each filter."""
+        other = Filters()
+        with self._lock:
+            renewed = [renew(one) for one in self._filters]
+            other._filters = tuple(one for one in renewed if one is not None)
+        return other
 
     def find(self, path: str, ports: frozenset[str]) -> tuple[Filter, ...]:
         """Return the filters of a path, the most general one first.
@@ -74,11 +103,13 @@ class Filters:
         if not self._filters:
             return ()
         segments = tuple(split_path(path))
-        return tuple(
-            one
-            for one in self._filters
-            if segments[: len(one.segments)] == one.segments and not ports.isdisjoint(one.ports)
-        )
+        found: list[Filter] = []
+        for one in self._filters:
+            guards = segments[: len(one.segments)] == one.segments
+            known = any(one.same_as(other) for other in found)  # of another module
+            if guards and not known and not ports.isdisjoint(one.ports):
+                found.append(one)
+        return tuple(found)
 
 
 def _check(function: Any) -> None:

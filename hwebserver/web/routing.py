@@ -12,7 +12,8 @@ A tree is changed under a lock and read without one: whatever a reader may see i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from enum import IntEnum
 from typing import Any, NamedTuple, Optional, Union
 
@@ -55,11 +56,24 @@ class Route:
         ports: The keys of the ports it holds for.
         kind: PREFIX, FILES or MOUNT for those; else found out from the path.
 
+    Attributes:
+        owner: The name of the module that has registered it; empty: none has.
+
     Raises:
         OperationFailed: the path is no template, or a method is none.
     """
 
-    __slots__ = ("kind", "methods", "pace", "parameters", "path", "ports", "segments", "target")
+    __slots__ = (
+        "kind",
+        "methods",
+        "owner",
+        "pace",
+        "parameters",
+        "path",
+        "ports",
+        "segments",
+        "target",
+    )
 
     def __init__(
         self,
@@ -73,6 +87,7 @@ class Route:
         self.target = target
         self.ports = ports
         self.methods = None if methods is None else _method_set(methods)
+        self.owner = ""
         self.pace = Pace()
         self.path = "/" + path.strip("/")
         self.segments = self.path[1:].split("/") if self.path != "/" else []
@@ -102,13 +117,25 @@ class Route:
         return len(self.segments) - len(inner)
 
     def same_as(self, other: Route) -> bool:
-        """Whether a registration replaces another: same path, kind, methods and ports."""
-        return (self.path, self.kind, self.methods, self.ports) == (
+        """Whether a registration replaces another: same path, kind, methods and ports.
+
+        That of another module goes before it, too, but leaves it there: the one may be gone when
+        the other module is imported again.
+        """
+        return (self.path, self.kind, self.methods, self.ports, self.owner) == (
             other.path,
             other.kind,
             other.methods,
             other.ports,
+            other.owner,
         )
+
+    def to(self, target: Any) -> Route:
+        """Return a route that is the same, but for what answers."""
+        other = copy(self)
+        other.target = target
+        other.pace = Pace()
+        return other
 
     def allows(self, method: str) -> bool:
         """Whether requests with the method reach the target."""
@@ -153,6 +180,10 @@ def _parameters(segments: Sequence[str], path: str) -> list[_Parameter]:
     return found
 
 
+#: Returns what a route is to be from now on; None: nothing.
+Renew = Callable[[Route], Optional[Route]]
+
+
 class _Node:
     """What may follow a sequence of segments."""
 
@@ -174,6 +205,16 @@ class _Node:
             return self.number
         self.text = self.text or _Node()
         return self.text
+
+    def renewed(self, renew: Renew) -> _Node:
+        """Return a copy of it, and of all behind it, with other routes."""
+        node = _Node()
+        node.literals = {name: one.renewed(renew) for name, one in self.literals.items()}
+        node.number = self.number and self.number.renewed(renew)
+        node.text = self.text and self.text.renewed(renew)
+        node.ends = [route for route in map(renew, self.ends) if route is not None]
+        node.opens = [route for route in map(renew, self.opens) if route is not None]
+        return node
 
     def behind(self, segment: str) -> list[_Node]:
         """Return the nodes behind a segment of a request."""
@@ -206,16 +247,11 @@ class Match(NamedTuple):
 
 
 class Router:
-    """All registrations of a server.
-
-    Attributes:
-        version: Changes with every registration, so that what was looked up can be kept.
-    """
+    """All registrations of a server."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._root = _Node()
-        self.version = 0
 
     def add(self, route: Route) -> None:
         """Register a route; it replaces one that is the same."""
@@ -236,7 +272,6 @@ class Router:
                 node.ends = routes
             else:
                 node.opens = routes
-            self.version += 1
 
     def __iter__(self) -> Iterator[Route]:
         """Yield all registrations."""
@@ -248,6 +283,13 @@ class Router:
             with self._lock:  # A dictionary must not grow while it is read.
                 nodes += node.literals.values()
             nodes += [one for one in (node.number, node.text) if one is not None]
+
+    def renewed(self, renew: Renew) -> Router:
+        """Return another router, with what a function makes of each registration."""
+        other = Router()
+        with self._lock:
+            other._root = self._root.renewed(renew)
+        return other
 
     def find(self, path: str, ports: frozenset[str]) -> list[Match]:
         """Return the registrations that match a path, the one that wins first.

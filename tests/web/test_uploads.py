@@ -921,9 +921,9 @@ atexit.register(late)
 
 def test_a_process_that_is_restarted_leaves_no_file_of_such_a_handler_either(temporary):
     restart = """
-from hwebserver.reloader import RESTARTED_PORTS, restart
-if RESTARTED_PORTS not in os.environ:
-    restart({})
+from hwebserver.reloader import restart
+if "RESTARTED" not in os.environ:
+    restart({"RESTARTED": "1"})
 """
     body = form(file(b"x" * 5000))
     with program(temporary, PROGRAM + restart) as (started, port):
