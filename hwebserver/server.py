@@ -9,12 +9,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
 
 from .configuration import Configuration
 from .enums import Verbosity
 from .errors import OperationFailed
+from .exchange import CallInMainThread
 from .hosts.graphical import is_ui_available
+from .hosts.mainthread import dispatcher
 from .net.awaited import wait_for
 from .net.endpoint import Endpoint
 from .net.loop import HostLoop, Loop, LoopThread
@@ -30,8 +33,9 @@ from .tally import add_up
 from .web.asgi import ASGIMount
 from .web.asgi_out import ASGIApp
 from .web.handlers import URLHandler
-from .web.lifespan import Lifespans
+from .web.lifespan import ASGIApplication, Lifespans
 from .web.logfiles import Logs
+from .web.onmain import OnMainThread
 from .web.routing import port_keys
 from .web.wsgi import WSGIMount
 from .web.wsgi_out import WSGIApp
@@ -128,6 +132,8 @@ class Server(Configuration, Registrations):
             target = match.route.target
             if isinstance(target, (ASGIMount, WSGIMount)):
                 return target.application
+            if isinstance(target, OnMainThread):
+                target = target.function
             owner = getattr(target, "__self__", target)
             return owner if isinstance(owner, URLHandler) else target
         return None
@@ -144,11 +150,16 @@ class Server(Configuration, Registrations):
             OperationFailed: a setting is wrong.
         """
         keys = frozenset((MAIN_PORT, EVERY_PORT))
+
+        def mounted() -> list[ASGIApplication]:
+            dispatcher.prepare()  # The loop that asks for them may be the main thread's.
+            return self._asgi_applications(keys)
+
         return asgi_app(
             self._thread_name,
             self._settings.for_port(MAIN_PORT),
-            self._application,
-            lambda: self._asgi_applications(keys),
+            partial(self._application, outside=True),
+            mounted,
         )
 
     def wsgiApp(self) -> WSGIApp:
@@ -161,7 +172,7 @@ class Server(Configuration, Registrations):
             OperationFailed: a setting is wrong.
         """
         values = self._settings.for_port(MAIN_PORT)
-        return wsgi_app(self._thread_name, values, self._application)
+        return wsgi_app(self._thread_name, values, partial(self._application, outside=True))
 
     def setAsyncioLoop(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
         """Have coroutines run on an asyncio loop that the program runs, from the next ``run`` on.
@@ -275,6 +286,8 @@ class Server(Configuration, Registrations):
             raise
         self._debug = values["DEBUG"]
         self._restart = False
+        dispatcher.timeout = values["MAIN_THREAD_TIMEOUT"]
+        dispatcher.prepare()
         self._shutdown_timeout = values["SHUTDOWN_TIMEOUT"]
         self._open = opened
         self._since = time.time()
@@ -329,7 +342,8 @@ class Server(Configuration, Registrations):
         applications = self._asgi_applications(keys)
         if applications and pool.loop.can_be_awaited:
             start = self._lifespans.start(applications)
-            wait_for(start, pool.loop, lambda: pool.stopping)
+            with dispatcher.hold("the start of an ASGI application"):
+                wait_for(start, pool.loop, lambda: pool.stopping)
 
     def _watch_sources(self, values: Mapping[str, Any], background: bool) -> None:
         """Watch source files if that is wanted, from before anybody hears that the server runs."""
@@ -386,7 +400,12 @@ class Server(Configuration, Registrations):
             for listener in one.listeners:
                 poller.listen(listener, endpoint)
         most = values["MAX_NUM_THREADS"]
-        pool = Pool(poller, producers, sockets, most, name, lifespans.__len__, logs.close)
+
+        def end() -> None:
+            logs.close()
+            dispatcher.nudge()  # A ``run`` that holds the main thread waits for this.
+
+        pool = Pool(poller, producers, sockets, most, name, lifespans.__len__, end)
         lifespans.on_end = pool.look
         return pool
 
@@ -413,13 +432,29 @@ class Server(Configuration, Registrations):
                 logger.exception("the port_callback failed")
 
     def _wait(self) -> None:
-        """Wait until the server has stopped."""
+        """Wait until the server has stopped, and run what the main thread is wanted for."""
+        pool = self._pool
+        if pool is None:
+            return
         said = False
-        while self._pool is not None and not self._pool.join(_JOIN_TURN):
-            if self._pool.stopping and not said:
+
+        def is_over() -> bool:
+            nonlocal said
+            if pool.stopping and not said:
                 said = True
                 logger.info("Stopping: running requests are waited for; Ctrl+C again ends them")
+            return pool.ended
+
+        if dispatcher.on_main_thread:
+            dispatcher.serve(is_over)
+        with dispatcher.hold("the end of the server"):
+            while not pool.join(_JOIN_TURN):
+                is_over()
         self._stop_watching()
+
+    def _main_thread_calls(self, timeout: Optional[float], outside: bool) -> CallInMainThread:
+        begin = dispatcher.begin_anyhow if outside else dispatcher.begin
+        return partial(begin, timeout=timeout)
 
     def _stop_watching(self) -> None:
         reloader, self._reloader = self._reloader, None

@@ -193,6 +193,11 @@ class Pool:
         return self._stopping
 
     @property
+    def ended(self) -> bool:
+        """Whether the sockets are closed; threads may run on for a moment."""
+        return self._ended.is_set()
+
+    @property
     def alive(self) -> bool:
         """Whether sockets are open or threads run, but for handlers that outlast the stop."""
         return (
