@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
+from weakref import WeakSet
 
 from .configuration import Configuration
 from .enums import Verbosity
@@ -286,6 +288,7 @@ class Server(Configuration, Registrations):
             raise
         self._debug = values["DEBUG"]
         self._restart = False
+        _started.add(self)
         dispatcher.timeout = values["MAIN_THREAD_TIMEOUT"]
         dispatcher.prepare()
         self._shutdown_timeout = values["SHUTDOWN_TIMEOUT"]
@@ -307,6 +310,15 @@ class Server(Configuration, Registrations):
             pool.stop(0.0)  # A run that raises leaves no server behind, and nothing that watches.
             self._stop_watching()
             raise
+
+    def _forget(self) -> None:
+        """Count as not running in the child of a fork: the threads are the parent's."""
+        self._starting = threading.Lock()
+        self._reloader = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            _abandoned.append(pool)
+            pool.forget()
 
     def overrule(self, said: Mapping[str, Said]) -> None:
         """Take options that win over all that the program says; the command line calls this.
@@ -361,6 +373,8 @@ class Server(Configuration, Registrations):
 
     def _make_pool(self, values: Mapping[str, Any], opened: list[OpenPort], logs: Logs) -> Pool:
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
+        if values["MAIN_THREAD_TIMEOUT"]:
+            tick = min(tick, values["MAIN_THREAD_TIMEOUT"] / 2)
         name = self._thread_name
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
         loop = self._make_loop(name)
@@ -620,6 +634,22 @@ def _signals(interrupted: Callable[[], None]) -> Iterator[None]:
 def _nothing() -> Iterator[None]:
     yield
 
+
+#: The servers that have been run.
+_started: WeakSet[Server] = WeakSet()
+
+#: Pools of the parent, kept as they are in the child of a fork: an asyncio loop that is collected
+#: would take what it watches out of a selector that the parent shares.
+_abandoned: list[Pool] = []
+
+
+def _forget_all() -> None:
+    for server in list(_started):
+        server._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 #: The server that the functions of the package speak of.
 default_server = Server("")

@@ -519,7 +519,7 @@ def test_what_can_be_no_port_is_refused_wherever_it_is_named(server, port):
 #: What one port cannot have for itself.
 OF_SERVER = {
     "MAX_NUM_THREADS": 8, "VERBOSITY": 1, "RELOAD_SOURCE_CHANGES": False, "MAX_CONNECTIONS": 9,
-    "MAX_EVENT_STREAMS": 9, "SHUTDOWN_TIMEOUT": None,
+    "MAX_EVENT_STREAMS": 9, "SHUTDOWN_TIMEOUT": None, "MAIN_THREAD_TIMEOUT": 9.0,
 }  # fmt: skip
 
 
