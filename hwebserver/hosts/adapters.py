@@ -68,10 +68,11 @@ def by_name(name: str, turn: Turn) -> Adapter:
     Raises:
         OperationFailed: there is none, or its host is not there.
     """
-    make = _KINDS.get(name.lower())
+    name = name.lower()
+    make = _KINDS.get(name)
     if make is None:
         raise OperationFailed(f"{name!r} is no main thread adapter: there are {', '.join(_KINDS)}")
-    if name.lower() == "asyncio":
+    if name == "asyncio":
         note_loop()
     adapter = make(turn)
     if adapter is None:
@@ -120,8 +121,11 @@ def _houdini(turn: Turn) -> Optional[Adapter]:
 def _maya(turn: Turn) -> Optional[Adapter]:
     """Maya: what is deferred runs when it is idle, which it never is in batch mode."""
     about = _attribute("maya.cmds", "about")
-    if about is None or about(batch=True):
-        return None
+    try:
+        if about is None or about(batch=True):
+            return None
+    except Exception:
+        return None  # Its commands fail on other threads; a server that starts has asked before.
     utils = _of_host("maya.utils")
     return None if utils is None else Adapter("maya", lambda: utils.executeDeferred(turn))
 
