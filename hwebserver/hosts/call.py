@@ -59,7 +59,7 @@ class Call:
         blocks: bool,
     ) -> None:
         self._dispatcher = dispatcher
-        self._function: Optional[Callable[[], Any]] = function
+        self._function = function
         self._tell = tell
         self.began = time.monotonic()
         self.deadline = _NEVER if timeout is None else self.began + timeout
@@ -82,11 +82,10 @@ class Call:
         Raises:
             KeyboardInterrupt: somebody has pressed Ctrl+C meanwhile, which is for the host too.
         """
-        function = self._function
         self.began = time.monotonic()
         interrupt: Optional[KeyboardInterrupt] = None
         try:
-            self.result = None if function is None else function()
+            self.result = self._function()
         except BaseException as error:
             self.error = error
             interrupt = error if isinstance(error, KeyboardInterrupt) else None
@@ -112,6 +111,5 @@ class Call:
             self.refuse(MainThreadError(self._dispatcher.explain(self)))
 
     def _end(self) -> None:
-        self._function = None  # What it holds is not to live as long as the result.
         self.done = True
         self._tell()

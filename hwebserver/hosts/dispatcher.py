@@ -322,9 +322,9 @@ class Dispatcher:
         """
         with self._waiting("") as news:
             while not is_over():
+                self.process()  # One may have come before there was anything to nudge.
                 news.wait(_LOOK)
                 news.clear()
-                self.process()
 
     @contextmanager
     def hold(self, why: str) -> Iterator[None]:

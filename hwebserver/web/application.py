@@ -397,6 +397,9 @@ class Exchange:
 
     guard: Optional[Pace] = None
 
+    #: What is to be made of what the main thread returns; set when an answer is to come later.
+    _then: Optional[Then]
+
     def __init__(
         self,
         application: Application,
@@ -413,7 +416,6 @@ class Exchange:
         self._body = body
         self._inlet = inlet
         self._request: Optional[Request] = None
-        self._then: Optional[Then] = None  # what is to be made of what the main thread returns
         self.pace = plan.pace
 
     @property
@@ -477,14 +479,15 @@ class Exchange:
         try:
             result = self._run(request) if plan.handler is None else plan.handler(request)
         except BaseException as error:
-            return self.conclude(channel, None, error)
+            return self._conclude(channel, None, error)
         if type(result) not in _FREQUENT:
             if hasattr(result, "__await__"):
+                self._then = None
                 return Deferred(_coroutine(result))
             if isinstance(result, OnMain):
                 self._then = result.then
                 return OnMainThread(partial(site.call_in_main_thread, result.function))
-        return self.conclude(channel, result, None)
+        return self._conclude(channel, result, None)
 
     def _upgrade(self, request: Request, handshake: Handshake, match: Match) -> Upgrade:
         """Hand an upgrade to a session of what was registered."""
@@ -515,16 +518,22 @@ class Exchange:
         self, channel: Channel, result: Any, error: Optional[BaseException]
     ) -> Optional[Answer]:
         """Return the answer for what a handler returned or raised; see ``exchange.Exchange``."""
-        request = self._request
-        if request is None:
-            return self.unsendable(error or RuntimeError("there was no request"))
-        request.end()
-        response: Optional[Response] = None
         if self._then is not None:
             try:
                 result, error = self._then(plain(result), error), None
             except BaseException as raised:
                 result, error = None, raised
+        return self._conclude(channel, result, error)
+
+    def _conclude(
+        self, channel: Channel, result: Any, error: Optional[BaseException]
+    ) -> Optional[Answer]:
+        """Return the answer for what a handler has come to."""
+        request = self._request
+        if request is None:
+            return self.unsendable(error or RuntimeError("there was no request"))
+        request.end()
+        response: Optional[Response] = None
         if error is None and not request.started:
             try:
                 if isinstance(result, _OUTSIDE):

@@ -204,7 +204,7 @@ def test_nuke_executes_the_calls(load, dispatcher, loop):
     reached(dispatcher, loop, "nuke")
 
 
-def test_nuke_is_never_asked_on_its_main_thread(load, dispatcher, loop):
+def test_nuke_is_never_asked_on_its_main_thread(load, dispatcher, loop, caplog):
     nuke(load, loop)
     calls = [Beside(lambda: dispatcher.call(on_main, 20.0)) for _ in range(3)]
     wait_until(lambda: len(dispatcher._calls) == 3)
@@ -212,6 +212,7 @@ def test_nuke_is_never_asked_on_its_main_thread(load, dispatcher, loop):
     assert [call.join() for call in calls] == [True] * 3
     # It was told of the second while the first ran: by a thread that is over soon.
     wait_until(lambda: all(not one.is_alive() for one in loop.posters))
+    assert "cannot be reached" not in caplog.text
 
 
 def test_nuke_in_its_terminal_mode_has_no_loop_and_the_error_says_so(load, dispatcher, loop):

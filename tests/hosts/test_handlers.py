@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import http.client
 import logging
+import time
 
 import pytest
 from asgi_driver import Driver, answer_of, http_scope
 from hosts.mainloop import Beside, Loop, on_main
-from support import connect, fetch, receive_all, running, wait_until
+from support import PATIENCE, connect, fetch, receive_all, running, wait_until
 from test_wsgi_app import wsgiref_serving
 
 import hwebserver
@@ -364,9 +365,9 @@ def test_an_iterator_that_is_returned_is_read_by_workers(server):
 def foreground(server, monkeypatch):
     """Run a server on the main thread, with something else beside that ends it."""
     # Looking around now and then would do in the end, but late: nothing may rely on it.
-    monkeypatch.setattr("hwebserver.hosts.dispatcher._LOOK", 3600.0)
+    monkeypatch.setattr("hwebserver.hosts.dispatcher._LOOK", PATIENCE)
 
-    def run(beside):
+    def run(beside, **arguments):
         def visit():
             wait_until(server.isRunning)
             try:
@@ -374,8 +375,9 @@ def foreground(server, monkeypatch):
             finally:
                 server.requestShutdown()
 
-        visitor = Beside(visit)
-        server.run(0, in_background=False)
+        visitor, began = Beside(visit), time.monotonic()
+        server.run(0, in_background=False, **arguments)
+        assert time.monotonic() - began < PATIENCE, "it was not woken"
         return visitor.join()
 
     return run
@@ -387,6 +389,19 @@ def test_a_run_in_the_foreground_runs_the_calls_itself(server, foreground):
     bodies = foreground(lambda: [fetch(server, path).body for path in ("/main", "/call")])
     assert bodies == [b"[true]", b"[true]"]
     assert not dispatcher._waits
+
+
+def test_such_a_run_takes_what_was_called_before_it_came_to_wait(server, foreground):
+    got = []
+
+    def early(port):
+        asked.append(Beside(lambda: got.append(hwebserver.callInMainThread(on_main))))
+        queued()
+
+    asked = []
+    foreground(lambda: wait_until(lambda: got), port_callback=early)
+    asked[0].join()
+    assert got == [True]
 
 
 def test_such_a_run_ends_while_a_handler_waits_for_its_call(server, foreground):
@@ -404,9 +419,11 @@ def test_a_coroutine_that_wants_the_main_thread_at_the_end_does_not_hang(server,
     async def handler(request):
         try:
             await asyncio.Event().wait()
-        finally:  # The loop ends it, and the main thread waits for the loop, or is about to.
+        finally:  # The loop ends it, and the main thread comes to wait for the loop.
+            while not any(one.why for one in dispatcher._waits):
+                await asyncio.sleep(0.001)
             try:
-                outcome.append(str(hwebserver.callInMainThread(on_main)))
+                hwebserver.callInMainThread(on_main)
             except OperationFailed as error:
                 outcome.append(str(error))
 
@@ -420,8 +437,7 @@ def test_a_coroutine_that_wants_the_main_thread_at_the_end_does_not_hang(server,
         return sock
 
     foreground(leave_one_waiting).close()
-    assert len(outcome) == 1
-    assert outcome[0] == "True" or "waits for the end of the server" in outcome[0]
+    assert ["waits for the end of the server" in one for one in outcome] == [True]
 
 
 # --- in other servers ---

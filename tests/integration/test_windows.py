@@ -125,7 +125,7 @@ LOOPS = {
     "update": """
 hwebserver.setMainThreadAdapter("tk")
 try:
-    while True:
+    while window.winfo_exists():
         window.update()
 except tkinter.TclError:
     pass
