@@ -25,6 +25,7 @@ from .errors import (
     UnsendableError,
     WebServerError,
 )
+from .hosts.mainthread import callInMainThread, processMainThreadCalls, setMainThreadAdapter
 from .server import Server, default_server
 from .web.events import eventStreamResponse
 from .web.files import fileResponse
@@ -123,6 +124,7 @@ __all__ = [
     "apiFunction",
     "asgiApp",
     "broadcast",
+    "callInMainThread",
     "errorResponse",
     "eventStreamResponse",
     "fileResponse",
@@ -135,6 +137,7 @@ __all__ = [
     "isUIAvailable",
     "notFoundResponse",
     "port",
+    "processMainThreadCalls",
     "redirect",
     "registerAPIFunction",
     "registerASGIApp",
@@ -149,6 +152,7 @@ __all__ = [
     "setAsyncioLoop",
     "setCORSWhitelist",
     "setLogInfo",
+    "setMainThreadAdapter",
     "setPortInfo",
     "setSSL",
     "setSecurity",

@@ -2,6 +2,7 @@
 
     WebServerError
     ├── OperationFailed        the server cannot do what it was told to (start, register, configure)
+    │   └── MainThreadError    the main thread of the host has not called what it was to: 503
     ├── UnsendableError        a handler returned what JSON cannot hold: 500 and what it is
     ├── APIError               an API function refuses its arguments: 422 and the message
     └── HTTPError              a request that is answered with an error status
@@ -24,6 +25,10 @@ class WebServerError(Exception):
 
 class OperationFailed(WebServerError):
     """The server could not be started, configured or changed as asked; the message says why."""
+
+
+class MainThreadError(OperationFailed):
+    """The main thread has not called what it was to call, and will not; the message says why."""
 
 
 class APIError(WebServerError):

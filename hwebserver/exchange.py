@@ -248,6 +248,51 @@ class Deferred(NamedTuple):
     coroutine: Coroutine[Any, Any, Any]
 
 
+class Pending(Protocol):
+    """What goes on elsewhere for a request, and holds no worker meanwhile.
+
+    Attributes:
+        done: Whether it is over; set behind the others.
+        result: What it returned.
+        error: What it raised.
+        deadline: When ``expire`` is to be called.
+    """
+
+    done: bool
+    result: Any
+    error: Optional[BaseException]
+    deadline: float
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it ended because it was cancelled."""
+
+    def cancel(self) -> None:
+        """Have it end, since nobody waits for what it would return; what runs on may do so."""
+
+    def expire(self) -> None:
+        """Have it end if it should have got further by now."""
+
+
+#: Has a function called on the host's main thread; the other one is called when it is done.
+CallInMainThread = Callable[[Callable[[], Any], Callable[[], None]], Pending]
+
+
+class OnMainThread(NamedTuple):
+    """What a handler returned that goes on on the host's main thread.
+
+    Attributes:
+        begin: Has it go on; its argument is called when it is done, and ``Exchange.conclude``
+            takes what it gives.
+    """
+
+    begin: Callable[[Callable[[], None]], Pending]
+
+
+#: What a handler may return before it has an answer.
+Later = Union[Deferred, OnMainThread]
+
+
 class SocketChannel(Protocol):
     """A WebSocket, for the session that uses it; all of it belongs to the asyncio loop."""
 
@@ -433,7 +478,7 @@ class Exchange(Protocol):
     def queue(self) -> Optional[BodyQueue]:
         """Where a body goes whose handler runs while it arrives; None: ``sink`` has it first."""
 
-    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, TakeBody, None]:
+    def respond(self, channel: Channel) -> Union[Answer, Later, Upgrade, TakeBody, None]:
         """Run the handler; raises nothing. None: the response went through the channel.
 
         What guards the request is run first; when it has a body, that alone.

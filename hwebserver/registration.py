@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional, TypeVar, Union
 
 from .errors import OperationFailed
+from .exchange import CallInMainThread
 from .protocol.multipart import FormLimits
 from .web.access import Access
 from .web.api import APIFunction
@@ -19,6 +20,7 @@ from .web.filters import Filter
 from .web.handlers import URLHandler, check_callable
 from .web.lifespan import ASGIApplication, Lifespans
 from .web.logfiles import PortLog
+from .web.onmain import on_main_thread
 from .web.opdef import OpdefSections
 from .web.request import Site
 from .web.routing import Kind, Route, port_keys
@@ -46,6 +48,7 @@ class Registrations(ABC):
         ports: Ports = (),
         *,
         methods: Optional[Iterable[str]] = None,
+        main_thread: bool = False,
     ) -> Callable[[Function], Function]:
         """Return a decorator that has a function answer a path.
 
@@ -56,19 +59,25 @@ class Registrations(ABC):
             is_prefix: Whether every path below is answered, too.
             ports: Numbers and names of ports; none: the main port; -1: every port.
             methods: The methods that reach the function; None: all of them.
+            main_thread: Call it on the host's main thread, where the scene and the windows may be
+                touched; see ``callInMainThread``. No worker waits for it. What it sends by hand
+                (``request.send``) it sends from there, so a slow client holds the host; what it
+                returns does not, but an iterator is read on workers.
 
         Returns:
             The decorator; it returns the function itself.
 
         Raises:
-            OperationFailed: the path, a port or a method cannot be.
+            OperationFailed: the path, a port or a method cannot be, or a coroutine function is to
+                run on the main thread.
         """
         keys = port_keys(ports)
         kind = Kind.PREFIX if is_prefix else Kind.EXACT
 
         def register(function: Function) -> Function:
             check_callable(function)
-            self._registry.add(Route(path, function, methods=methods, ports=keys, kind=kind))
+            target = on_main_thread(function) if main_thread else function
+            self._registry.add(Route(path, target, methods=methods, ports=keys, kind=kind))
             return function
 
         return register
@@ -130,6 +139,7 @@ class Registrations(ABC):
         ports: Ports = (),
         *,
         json_default: Optional[Callable[[Any], Any]] = None,
+        main_thread: bool = False,
     ) -> Any:
         """Return a decorator that lets clients call a function by POST to ``/api``.
 
@@ -139,6 +149,7 @@ class Registrations(ABC):
             arg_types: Argument name to type; arguments that are text are converted.
             ports: Numbers and names of ports; none: the main port; -1: every port.
             json_default: Makes JSON of what is none, as for ``json.dumps``.
+            main_thread: Call it on the host's main thread, as for ``urlHandler``.
 
         Returns:
             The decorator; it returns the function itself, whose first argument is the request.
@@ -149,7 +160,13 @@ class Registrations(ABC):
 
         def register(function: Function) -> Function:
             self.registerAPIFunction(
-                function, namespace, return_binary, arg_types, ports, json_default=json_default
+                function,
+                namespace,
+                return_binary,
+                arg_types,
+                ports,
+                json_default=json_default,
+                main_thread=main_thread,
             )
             return function
 
@@ -164,11 +181,13 @@ class Registrations(ABC):
         ports: Ports = (),
         *,
         json_default: Optional[Callable[[Any], Any]] = None,
+        main_thread: bool = False,
     ) -> None:
         """Let clients call a function; the plain form of ``apiFunction``.
 
         Raises:
-            OperationFailed: it is no function with a name, or a port cannot be.
+            OperationFailed: it is no function with a name, a port cannot be, or a coroutine
+                function is to run on the main thread.
         """
         check_callable(function)
         own_name = getattr(function, "__name__", None)
@@ -184,6 +203,7 @@ class Registrations(ABC):
                 return_binary=return_binary,
                 arg_types=arg_types,
                 json_default=json_default,
+                main_thread=main_thread,
             )
         )
 
@@ -359,8 +379,18 @@ class Registrations(ABC):
     def requestShutdown(self) -> None:
         """Have the server stop; see ``Server``."""
 
+    @abstractmethod
+    def _main_thread_calls(self, timeout: Optional[float], outside: bool) -> CallInMainThread:
+        """Return what has functions called on the host's main thread.
+
+        Args:
+            timeout: Seconds in which one is to begin; None: as long as it takes.
+            outside: Whether another server has the threads: there may be nothing that runs calls
+                on the main one.
+        """
+
     def _application(
-        self, values: Mapping[str, Any], lifespans: Lifespans, log: PortLog
+        self, values: Mapping[str, Any], lifespans: Lifespans, log: PortLog, outside: bool = False
     ) -> Application:
         """Return what answers requests, by the settings of a port."""
         site = Site(
@@ -378,6 +408,8 @@ class Registrations(ABC):
             values["COMPRESS_MIN_SIZE"],
             values["MAX_JSON_SIZE"],
             values["MAX_ARCHIVE_FILE_SIZE"],
+            self._main_thread_calls(values["MAIN_THREAD_TIMEOUT"], outside),
+            values["MAIN_THREAD_HANDLERS"],
         )
         access = Access(values, socket.gethostname)
         return Application(self._registry, site, self._opened, lifespans, access, log)

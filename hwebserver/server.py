@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
 from weakref import WeakSet
@@ -16,7 +18,9 @@ from weakref import WeakSet
 from .configuration import Configuration
 from .enums import Verbosity
 from .errors import OperationFailed
+from .exchange import CallInMainThread
 from .hosts.graphical import is_ui_available
+from .hosts.mainthread import dispatcher
 from .net.awaited import wait_for
 from .net.endpoint import Endpoint
 from .net.loop import HostLoop, Loop, LoopThread
@@ -49,8 +53,9 @@ from .tally import add_up
 from .web.asgi import ASGIMount
 from .web.asgi_out import ASGIApp
 from .web.handlers import URLHandler
-from .web.lifespan import Lifespans
+from .web.lifespan import ASGIApplication, Lifespans
 from .web.logfiles import Logs
+from .web.onmain import OnMainThread
 from .web.reloadpage import RELOAD_PATH, ReloadPage
 from .web.routing import Route, port_keys
 from .web.tables import Renewal, executing_module
@@ -178,6 +183,8 @@ class Server(Configuration, Registrations):
             target = match.route.target
             if isinstance(target, (ASGIMount, WSGIMount)):
                 return target.application
+            if isinstance(target, OnMainThread):
+                target = target.function
             owner = getattr(target, "__self__", target)
             return owner if isinstance(owner, URLHandler) else target
         return None
@@ -194,11 +201,16 @@ class Server(Configuration, Registrations):
             OperationFailed: a setting is wrong.
         """
         keys = frozenset((MAIN_PORT, EVERY_PORT))
+
+        def mounted() -> list[ASGIApplication]:
+            dispatcher.prepare()  # The loop that asks for them may be the main thread's.
+            return self._asgi_applications(keys)
+
         return asgi_app(
             self._thread_name,
             self._settings.for_port(MAIN_PORT),
-            self._application,
-            lambda: self._asgi_applications(keys),
+            partial(self._application, outside=True),
+            mounted,
         )
 
     def wsgiApp(self) -> WSGIApp:
@@ -211,7 +223,7 @@ class Server(Configuration, Registrations):
             OperationFailed: a setting is wrong.
         """
         values = self._settings.for_port(MAIN_PORT)
-        return wsgi_app(self._thread_name, values, self._application)
+        return wsgi_app(self._thread_name, values, partial(self._application, outside=True))
 
     def setAsyncioLoop(self, loop: Optional[asyncio.AbstractEventLoop]) -> None:
         """Have coroutines run on an asyncio loop that the program runs, from the next ``run`` on.
@@ -334,6 +346,9 @@ class Server(Configuration, Registrations):
             raise
         self._debug = values["DEBUG"]
         self._restart = self._told_to_stop = False
+        _started.add(self)
+        dispatcher.timeout = values["MAIN_THREAD_TIMEOUT"]
+        dispatcher.prepare()
         self._shutdown_timeout = values["SHUTDOWN_TIMEOUT"]
         self._open = opened
         self._since = time.time()
@@ -353,6 +368,15 @@ class Server(Configuration, Registrations):
             pool.stop(0.0)  # A run that raises leaves no server behind, and nothing that watches.
             self._stop_watching()
             raise
+
+    def _forget(self) -> None:
+        """Count as not running in the child of a fork: the threads are the parent's."""
+        self._starting = threading.Lock()
+        self._reloader = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            _abandoned.append(pool)
+            pool.forget()
 
     def overrule(self, said: Mapping[str, Said]) -> None:
         """Take options that win over all that the program says; the command line calls this.
@@ -388,7 +412,8 @@ class Server(Configuration, Registrations):
         applications = self._asgi_applications(keys)
         if applications and pool.loop.can_be_awaited:
             start = self._lifespans.start(applications)
-            wait_for(start, pool.loop, lambda: pool.stopping)
+            with dispatcher.hold("the start of an ASGI application"):
+                wait_for(start, pool.loop, lambda: pool.stopping)
 
     def _watch_sources(
         self, values: Mapping[str, Any], background: bool, settings_file: Optional[str]
@@ -426,6 +451,8 @@ class Server(Configuration, Registrations):
 
     def _make_pool(self, values: Mapping[str, Any], opened: list[OpenPort], logs: Logs) -> Pool:
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
+        if values["MAIN_THREAD_TIMEOUT"]:
+            tick = min(tick, values["MAIN_THREAD_TIMEOUT"] / 2)
         name = self._thread_name
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
         loop = self._make_loop(name)
@@ -470,6 +497,7 @@ class Server(Configuration, Registrations):
             logs.close()
             if self._reloader is not None:
                 self._reloader.end()
+            dispatcher.nudge()  # A ``run`` that holds the main thread waits for this.
 
         pool = Pool(poller, producers, sockets, most, name, lifespans.__len__, end)
         lifespans.on_end = pool.look
@@ -498,13 +526,29 @@ class Server(Configuration, Registrations):
                 logger.exception("the port_callback failed")
 
     def _wait(self) -> None:
-        """Wait until the server has stopped."""
+        """Wait until the server has stopped, and run what the main thread is wanted for."""
+        pool = self._pool
+        if pool is None:
+            return
         said = False
-        while self._pool is not None and not self._pool.join(_JOIN_TURN):
-            if self._pool.stopping and not said:
+
+        def is_over() -> bool:
+            nonlocal said
+            if pool.stopping and not said:
                 said = True
                 logger.info("Stopping: running requests are waited for; Ctrl+C again ends them")
+            return pool.ended
+
+        if dispatcher.on_main_thread:
+            dispatcher.serve(is_over)
+        with dispatcher.hold("the end of the server"):
+            while not pool.join(_JOIN_TURN):
+                is_over()
         self._stop_watching()
+
+    def _main_thread_calls(self, timeout: Optional[float], outside: bool) -> CallInMainThread:
+        begin = dispatcher.begin_anyhow if outside else dispatcher.begin
+        return partial(begin, timeout=timeout)
 
     def _stop_watching(self) -> None:
         reloader, self._reloader = self._reloader, None
@@ -707,6 +751,22 @@ def _signals(interrupted: Callable[[], None]) -> Iterator[None]:
 def _nothing() -> Iterator[None]:
     yield
 
+
+#: The servers that have been run.
+_started: WeakSet[Server] = WeakSet()
+
+#: Pools of the parent, kept as they are in the child of a fork: an asyncio loop that is collected
+#: would take what it watches out of a selector that the parent shares.
+_abandoned: list[Pool] = []
+
+
+def _forget_all() -> None:
+    for server in list(_started):
+        server._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 #: The server that the functions of the package speak of.
 default_server = Server("")

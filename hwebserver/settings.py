@@ -193,6 +193,11 @@ _TABLE = (
     Option("SHUTDOWN_TIMEOUT", float, 10.0,
            "Seconds for running requests at shutdown; None: for ever.", 0.0, optional=True,
            of_server=True),
+    Option("MAIN_THREAD_TIMEOUT", float, 30.0,
+           "Seconds in which a call for the main thread is to begin (else 503); None: for ever.",
+           0.0, optional=True, of_server=True),
+    Option("MAIN_THREAD_HANDLERS", bool, False,
+           "Call all plain handlers and API functions on the main thread, as main_thread=True."),
 )
 # fmt: on
 

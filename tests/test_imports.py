@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "reloader": LEAVES | {"sources"},
     "reimport": {"sources"},
     "ports": LEAVES | {"protocol", "exchange", "journal", "net"},
-    "registration": LEAVES | {"protocol", "web"},
+    "registration": LEAVES | {"protocol", "exchange", "web"},
     "outside": LEAVES | {"protocol", "exchange", "net", "web", "ports"},
     "server": LEAVES
     | {"protocol", "exchange", "net", "web", "ports", "hosts", "registration", "reloader"}

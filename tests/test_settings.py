@@ -520,7 +520,7 @@ def test_what_can_be_no_port_is_refused_wherever_it_is_named(server, port):
 OF_SERVER = {
     "MAX_NUM_THREADS": 8, "VERBOSITY": 1, "RELOAD_SOURCE_CHANGES": False, "MAX_CONNECTIONS": 9,
     "MAX_EVENT_STREAMS": 9, "SHUTDOWN_TIMEOUT": None, "RELOAD_EXTRA_FILES": ["*.html"],
-    "RELOAD_INTERVAL": 0.5,
+    "RELOAD_INTERVAL": 0.5, "MAIN_THREAD_TIMEOUT": 9.0,
 }  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from typing import Any, Optional
 
 from .loop import Loop, Task
 
+NEVER = float("inf")
+
 #: How often a waiting main thread wakes, in seconds: Windows delivers Ctrl+C only then.
 _WAIT_TURN = 0.2
 
@@ -31,17 +33,19 @@ class Awaited:
         done: Whether it has ended.
         result: What it returned.
         error: What it raised.
+        deadline: When it is too late; a coroutine may take its time.
 
     Raises:
         RuntimeError: the loop cannot run it.
     """
 
-    __slots__ = ("_task", "_tell", "done", "error", "result")
+    __slots__ = ("_task", "_tell", "deadline", "done", "error", "result")
 
     def __init__(
         self, coroutine: Coroutine[Any, Any, Any], loop: Loop, tell: Callable[[], None]
     ) -> None:
         self.done = False
+        self.deadline = NEVER
         self.result: Any = None
         self.error: Optional[BaseException] = None
         self._tell = tell
@@ -65,6 +69,9 @@ class Awaited:
     def cancel(self) -> None:
         """Cancel it, since nobody waits for what it would return."""
         self._task.cancel()
+
+    def expire(self) -> None:
+        """Do nothing: it is never too late."""
 
 
 def outcome_of(

@@ -28,10 +28,12 @@ from ..errors import HTTPError, IncompleteRequest
 from ..exchange import (
     Answer,
     ConnectionInfo,
-    Deferred,
     Exchange,
     FileBody,
+    Later,
+    OnMainThread,
     Pace,
+    Pending,
     StreamBody,
     TakeBody,
     Upgrade,
@@ -147,7 +149,7 @@ class Connection:
         self._left = False  # the client has, while its response was made
         self._delivery: Optional[Delivery] = None  # of a response that did not go out at once
         self._channel: Optional[HandChannel] = None
-        self._awaited: Optional[Awaited] = None  # what a coroutine will return
+        self._awaited: Optional[Pending] = None  # what a handler will return, from elsewhere
         self._intake: Optional[Intake] = None  # of a body that arrives beside its handler
         self._upgrading: Optional[Upgrade] = None  # what it is to become
         self._body_received = 0
@@ -212,6 +214,9 @@ class Connection:
             return self.refuse(IncompleteRequest(408, "The body came too slowly."), now)
         if self._intake is not None:
             return self._break_off(IncompleteRequest(408, "The body came too slowly."), now)
+        if self._awaited is not None:
+            self._awaited.expire()  # and what that tells of comes by a nudge
+            return self.interest or READ
         if self._step == self._receive_head and not self._reader.empty:
             return self.refuse(
                 IncompleteRequest(408, "The head of the request came too slowly."), now
@@ -460,8 +465,8 @@ class Connection:
             return self._work_on_result(self._awaited, channel, exchange)
         return self._answer(exchange.respond(channel), channel, exchange)
 
-    def _work_on_result(self, awaited: Awaited, channel: HandChannel, exchange: Exchange) -> Wants:
-        """Answer with what a coroutine returned or raised."""
+    def _work_on_result(self, awaited: Pending, channel: HandChannel, exchange: Exchange) -> Wants:
+        """Answer with what a handler returned or raised elsewhere."""
         self._awaited = None
         if self._left and awaited.cancelled:
             return CLOSE
@@ -473,7 +478,7 @@ class Connection:
 
     def _answer(
         self,
-        answer: Union[Answer, Deferred, Upgrade, TakeBody, None],
+        answer: Union[Answer, Later, Upgrade, TakeBody, None],
         channel: HandChannel,
         exchange: Exchange,
     ) -> Wants:
@@ -481,20 +486,23 @@ class Connection:
             if self._intake is not None and not self._comes_cheaply(self._intake):
                 self._close = True
             return self._send(answer, exchange)
-        if isinstance(answer, Deferred):
-            return self._defer(answer, exchange)
         if isinstance(answer, Upgrade):
             return self._upgrade(answer, exchange)
         if isinstance(answer, TakeBody):
             self._step = self._go_on
             return AGAIN
+        if answer is not None:
+            return self._defer(answer, exchange)
         rest = channel.end()
         self._sent = channel.sent
         return CLOSE if rest is None else self._send_bytes(rest)
 
-    def _defer(self, deferred: Deferred, exchange: Exchange) -> Wants:
-        """Have the loop run the rest of the handler."""
+    def _defer(self, deferred: Later, exchange: Exchange) -> Wants:
+        """Have the loop, or the host's main thread, run the rest of the handler."""
         endpoint = self._endpoint
+        if isinstance(deferred, OnMainThread):
+            self._awaited = deferred.begin(lambda: endpoint.tell(self))
+            return AGAIN
         try:
             self._awaited = Awaited(
                 deferred.coroutine, endpoint.producers.loop, lambda: endpoint.tell(self)
@@ -724,7 +732,7 @@ class Connection:
     def _watch_client(self, step: Callable[[float], Wants], now: float) -> Wants:
         """Look whether the client stays, while what it waits for is made."""
         self._step = step
-        self.deadline = NEVER
+        self.deadline = NEVER if self._awaited is None else self._awaited.deadline
         return self._listen(now)
 
     def _receive_ahead(self, now: float) -> Wants:
@@ -799,7 +807,8 @@ class Connection:
         """End with a client that has left; what runs the handler's own code is told so there.
 
         An iterator is closed by a worker. A coroutine is cancelled, and may be using the connection
-        and what was uploaded until it has ended: both stay.
+        and what was uploaded until it has ended: both stay. So it is with what the main thread
+        runs; what it has not begun is dropped.
         """
         pulled = self._delivery is not None and self._delivery.pulled
         if self._awaited is None and not pulled:

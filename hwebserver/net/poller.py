@@ -431,6 +431,20 @@ class Poller:
                     self._close(connection)
         return True
 
+    def forget(self) -> None:
+        """Close what the child of a fork has of the sockets, and disturb the parent in nothing.
+
+        So nothing is shut down, no path is removed, and the selector, which Linux has parent and
+        child share, is closed as it is.
+        """
+        for listener in list(self._listeners):
+            listener.socket.close()
+        for connection in list(self._connections):
+            connection.transport.close()
+        self._selector.close()
+        self._wake_in.close()
+        self._wake_out.close()
+
     def close(self) -> None:
         """Close every socket.
 

@@ -145,6 +145,12 @@ class Pool:
         self._end()
         self._producers.join()
 
+    def forget(self) -> None:
+        """Let go of what the child of a fork has of it; the threads are the parent's."""
+        self._poller.forget()
+        self._sockets.forget()
+        self._on_end()
+
     def stop(self, timeout: Optional[float]) -> None:
         """Begin to stop; takes no lock, so a signal handler may call it.
 
@@ -191,6 +197,11 @@ class Pool:
     def stopping(self) -> bool:
         """Whether it has been told to stop."""
         return self._stopping
+
+    @property
+    def ended(self) -> bool:
+        """Whether the sockets are closed; threads may run on for a moment."""
+        return self._ended.is_set()
 
     @property
     def alive(self) -> bool:

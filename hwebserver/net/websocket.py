@@ -131,6 +131,11 @@ class Sockets:
     def _close(self, socket: WebSocketConnection) -> None:
         socket.from_thread(socket.end_session, CloseCode.GOING_AWAY, "the server stops")
 
+    def forget(self) -> None:
+        """Close what the child of a fork has of the sockets; see ``Poller.forget``."""
+        for socket in list(self._open):
+            socket.forget()
+
     def abort_all(self) -> None:
         """End every connection at once, since the server has stopped."""
         for socket in self._snapshot():
@@ -332,6 +337,10 @@ class WebSocketConnection:
         return await done
 
     # --- the life of the session ---
+
+    def forget(self) -> None:
+        """Close what the child of a fork has of the socket."""
+        self._transport.close()
 
     def begin(self) -> None:
         """Start the session, on the loop."""

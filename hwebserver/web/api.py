@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Optional
 
 from ..errors import APIError, HTTPError, UnsendableError
 from ..protocol.headers import media_type, quality_values
+from .onmain import OnMain, is_coroutine_function, on_main_thread
 from .pages import error_json, error_page
 from .request import Request
 from .response import Response
@@ -51,9 +52,13 @@ class APIFunction:
         return_binary: Whether its result is sent as it is, not as JSON.
         arg_types: Argument name to type: arguments that are no such thing are converted.
         json_default: Makes JSON of what is none, as for ``json.dumps``.
+        main_thread: Whether it is called on the host's main thread.
 
     Attributes:
         owner: The name of the module that has registered it; empty: none has.
+
+    Raises:
+        OperationFailed: it is to be called there, and is a coroutine function.
     """
 
     def __init__(
@@ -65,11 +70,14 @@ class APIFunction:
         return_binary: bool = False,
         arg_types: Optional[Mapping[str, Callable[[Any], Any]]] = None,
         json_default: Optional[Callable[[Any], Any]] = None,
+        main_thread: bool = False,
     ) -> None:
         self.owner = ""
         self.name = name
         self.function = function
         self.ports = ports
+        self.is_coroutine = is_coroutine_function(function)
+        self.main_thread = main_thread and bool(on_main_thread(function))
         self._return_binary = return_binary
         self._arg_types = dict(arg_types or {})
         self._json_default = json_default
@@ -275,7 +283,13 @@ def _parse_call(text: bytes, where: str) -> Call:
 
 
 class API:
-    """The functions of a server, and the handler of ``/api``."""
+    """The functions of a server, and the handler of ``/api``.
+
+    Attributes:
+        decides_thread: Says that ``handle`` knows by itself which thread it needs.
+    """
+
+    decides_thread = True
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -324,17 +338,35 @@ class API:
     def handle(self, request: Request) -> Any:
         """Answer a call; what the function raises, other than an APIError, goes on.
 
-        Returns a response, or a coroutine that will return it.
+        Returns a response, a coroutine that will return it, or what is to be called on the main
+        thread first.
         """
         try:
             call = read_call(request)
             function = self.find(call.name, request.port_keys)
+            everything = request.site.all_on_main_thread and not function.is_coroutine
+            if function.main_thread or everything:
+                return _call_on_main(request, function, call)
             result = function.call(request, call.args, call.kwargs)
             if hasattr(result, "__await__"):
                 return _respond_later(request, function, result)
             return function.respond(result)
         except _REFUSALS as error:
             return _refuse(request, error)
+
+
+def _call_on_main(request: Request, function: APIFunction, call: Call) -> OnMain:
+    """Return what calls a function on the main thread, and answers on a worker."""
+
+    def then(result: Any, error: Optional[BaseException]) -> Response:
+        try:
+            if error is not None:
+                raise error
+            return function.respond(result)
+        except _REFUSALS as refused:
+            return _refuse(request, refused)
+
+    return OnMain(lambda: function.call(request, call.args, call.kwargs), then)
 
 
 async def _respond_later(

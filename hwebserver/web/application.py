@@ -11,9 +11,10 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Awaitable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
-from ..errors import HTTPError, IncompleteRequest, UnsendableError
+from ..errors import HTTPError, IncompleteRequest, MainThreadError, UnsendableError
 from ..exchange import (
     TAKE_BODY,
     Answer,
@@ -21,6 +22,8 @@ from ..exchange import (
     ConnectionInfo,
     Deferred,
     FileBody,
+    Later,
+    OnMainThread,
     Pace,
     TakeBody,
     Upgrade,
@@ -42,6 +45,7 @@ from .handlers import Handler, as_response
 from .lifespan import Lifespans
 from .log import mask_token
 from .logfiles import PortLog
+from .onmain import OnMain, Then, for_setting, plain
 from .pages import error_json, error_page, errorResponse, prefers_json, server_error
 from .request import Request, Site
 from .requestid import given_id, id_lines, with_id
@@ -166,6 +170,8 @@ class Application:
         takes_body = sent and not decided
         bare = not (takes_body or plan.guards or isinstance(reader, ASGIMount))
         handler, request_id = _plain_handler(plan), given_id(head)
+        if handler is not None and self.site.all_on_main_thread:
+            handler = for_setting(handler)
         return plan._replace(
             reader=reader,
             takes_body=takes_body,
@@ -386,9 +392,22 @@ async def _outcome(result: Awaitable[Any]) -> Any:
 class Exchange:
     """One request and its answer; see ``exchange.Exchange``."""
 
-    __slots__ = ("_application", "_body", "_head", "_info", "_inlet", "_plan", "_request", "pace")
+    __slots__ = (
+        "_application",
+        "_body",
+        "_head",
+        "_info",
+        "_inlet",
+        "_plan",
+        "_request",
+        "_then",
+        "pace",
+    )
 
     guard: Optional[Pace] = None
+
+    #: What is to be made of what the main thread returns; set when an answer is to come later.
+    _then: Optional[Then]
 
     def __init__(
         self,
@@ -449,7 +468,7 @@ class Exchange:
         has_body = self._head is not None and self._head.has_body
         return self._inlet if has_body else None
 
-    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, TakeBody, None]:
+    def respond(self, channel: Channel) -> Union[Answer, Later, Upgrade, TakeBody, None]:
         """Run the handler and return its answer."""
         if self._head is None:
             return self.refusal
@@ -469,10 +488,15 @@ class Exchange:
         try:
             result = self._run(request) if plan.handler is None else plan.handler(request)
         except BaseException as error:
-            return self.conclude(channel, None, error)
-        if type(result) not in _FREQUENT and hasattr(result, "__await__"):
-            return Deferred(_coroutine(result))
-        return self.conclude(channel, result, None)
+            return self._conclude(channel, None, error)
+        if type(result) not in _FREQUENT:
+            if hasattr(result, "__await__"):
+                self._then = None
+                return Deferred(_coroutine(result))
+            if isinstance(result, OnMain):
+                self._then = result.then
+                return OnMainThread(partial(site.call_in_main_thread, result.function))
+        return self._conclude(channel, result, None)
 
     def _upgrade(self, request: Request, handshake: Handshake, match: Match) -> Upgrade:
         """Hand an upgrade to a session of what was registered."""
@@ -503,6 +527,17 @@ class Exchange:
         self, channel: Channel, result: Any, error: Optional[BaseException]
     ) -> Optional[Answer]:
         """Return the answer for what a handler returned or raised; see ``exchange.Exchange``."""
+        if self._then is not None:
+            try:
+                result, error = self._then(plain(result), error), None
+            except BaseException as raised:
+                result, error = None, raised
+        return self._conclude(channel, result, error)
+
+    def _conclude(
+        self, channel: Channel, result: Any, error: Optional[BaseException]
+    ) -> Optional[Answer]:
+        """Return the answer for what a handler has come to."""
         request = self._request
         if request is None:
             return self.unsendable(error or RuntimeError("there was no request"))
@@ -551,7 +586,9 @@ class Exchange:
             else:
                 values = route.values(match.segments)
                 request.bind(values)
-                return route.target(request, **values)
+                everything = self._application.site.all_on_main_thread
+                handler = for_setting(route.target) if everything else route.target
+                return handler(request, **values)
         return errorResponse(request, "Not found", 404)
 
     def failed(self, error: BaseException, late: bool = False) -> Answer:
@@ -561,7 +598,17 @@ class Exchange:
             return self.unsendable(error)
         if isinstance(error, HTTPError) and not late:
             return self._error(request, error.message, error.status)
+        if isinstance(error, MainThreadError) and not late:
+            return self._unserved(request, error)
         return self._failed(request, error, "handler")
+
+    def _unserved(self, request: Request, error: MainThreadError) -> Answer:
+        """Log that the main thread was not to be had, and return the answer: 503."""
+        line = f"{request.method()} {mask_token(request.pathWithQueryString())}"
+        message, extra = "%s got 503: %s%s", of_port(self._info.port)
+        app_logger.warning(message, line, error, _named(request.known_id), extra=extra)
+        message = "The main thread of the application is busy and did not take this. Try again."
+        return self._error(request, message, 503)
 
     def _failed(self, request: Request, error: BaseException, what: str) -> Answer:
         """Log what a handler or a filter raised, and return the answer: 500."""
@@ -665,7 +712,7 @@ class GuardedExchange(Exchange):
         except (OSError, ValueError, UnsendableError) as unreadable:
             return self._unreadable(request, unreadable)
 
-    def respond(self, channel: Channel) -> Union[Answer, Deferred, Upgrade, TakeBody, None]:
+    def respond(self, channel: Channel) -> Union[Answer, Later, Upgrade, TakeBody, None]:
         """Run the filters, and without a body to wait for the handler too."""
         if self.guard is not None:
             self.admit()

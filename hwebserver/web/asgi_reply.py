@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ..errors import HTTPError
-from ..exchange import Answer, Deferred, FileBody, StreamBody, Upgrade
+from ..exchange import Answer, Deferred, FileBody, Later, OnMainThread, StreamBody, Upgrade
 from ..protocol.http1 import RequestHead
 from ..protocol.response import Framing, HeadWriter
 from .application import Exchange
@@ -117,7 +119,7 @@ class Reply:
                 return self._exchange.refusal
         self._watch = self._loop.create_task(self._listen(exchange))
         answer = await self._inside.workers.run(exchange.respond, self)
-        if isinstance(answer, Deferred):
+        if isinstance(answer, (Deferred, OnMainThread)):
             answer = await self._await(exchange, answer)
         if isinstance(answer, Upgrade):
             message = "A WebSocket needs a server that upgrades connections."
@@ -182,11 +184,15 @@ class Reply:
         except RuntimeError:
             pass  # The loop is closed: nothing waits.
 
-    async def _await(self, exchange: Exchange, deferred: Deferred) -> Optional[Answer]:
+    async def _await(self, exchange: Exchange, later: Later) -> Optional[Answer]:
         result: Any = None
         error: Optional[BaseException] = None
+        if isinstance(later, OnMainThread):
+            coroutine = self._on_main_thread(later)
+        else:
+            coroutine = later.coroutine
         try:
-            result = await self._while_here(deferred.coroutine)
+            result = await self._while_here(coroutine)
         except _Left:
             raise
         except BaseException as raised:
@@ -195,6 +201,31 @@ class Reply:
             exchange.conclude, self, result, error
         )
         return answer
+
+    async def _on_main_thread(self, later: OnMainThread) -> Any:
+        """Return what is returned on the main thread; this loop may run there itself."""
+        import asyncio
+
+        done = asyncio.Event()
+        begin = partial(later.begin, lambda: self._call(done.set))
+        here = threading.current_thread() is threading.main_thread()
+        pending = begin() if here else await self._inside.workers.run(begin)
+        try:
+            while not pending.done:
+                left = pending.deadline - time.monotonic()
+                if left <= 0:
+                    pending.expire()
+                    continue
+                waits = asyncio.wait_for(done.wait(), min(left, threading.TIMEOUT_MAX))
+                with suppress(asyncio.TimeoutError):
+                    await waits
+        finally:
+            pending.cancel()
+            while not pending.done:  # It has begun, and uses the request.
+                await done.wait()
+        if pending.error is not None:
+            raise pending.error
+        return pending.result
 
     async def _while_here(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Return what a coroutine returns, which is cancelled when the client leaves.

@@ -8,7 +8,7 @@ from typing import IO, Any, NamedTuple, Optional
 from urllib.parse import quote, urljoin
 
 from ..errors import HTTPError, OperationFailed
-from ..exchange import Answer, Channel, ConnectionInfo
+from ..exchange import Answer, CallInMainThread, Channel, ConnectionInfo
 from ..protocol.cookies import parse_cookies
 from ..protocol.headers import Fields, media_type
 from ..protocol.http1 import RequestHead
@@ -31,6 +31,8 @@ class Site(NamedTuple):
         compress_from: Bytes of a body from which it is compressed; None: never.
         max_json_size: Bytes of the largest body that is read as JSON.
         max_archive_file_size: Bytes of the largest file that is served from an archive.
+        call_in_main_thread: Has a function called on the host's main thread.
+        all_on_main_thread: Whether all plain handlers are called there.
     """
 
     debug: bool
@@ -41,6 +43,8 @@ class Site(NamedTuple):
     compress_from: Optional[int]
     max_json_size: int
     max_archive_file_size: int
+    call_in_main_thread: CallInMainThread
+    all_on_main_thread: bool
 
 
 class HeaderDict(dict[str, str]):

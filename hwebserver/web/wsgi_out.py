@@ -21,7 +21,17 @@ from io import FileIO
 from typing import Any, Optional, Protocol
 
 from ..errors import HTTPError
-from ..exchange import Answer, Body, Deferred, FileBody, Span, StreamBody, TakeBody, Upgrade
+from ..exchange import (
+    Answer,
+    Body,
+    Deferred,
+    FileBody,
+    OnMainThread,
+    Span,
+    StreamBody,
+    TakeBody,
+    Upgrade,
+)
 from ..protocol.http1 import Limits, RequestHead
 from ..protocol.response import Framing, check_head, frame, reason_phrase
 from .application import Application, Exchange
@@ -220,8 +230,10 @@ class _Reply:
         return self._begin(exchange, answer, file_wrapper)
 
     def _respond(self, exchange: Exchange) -> Optional[Answer]:
-        """Run the handler, on the loop if it is a coroutine."""
+        """Run the handler, on the loop if it is a coroutine, or on the main thread."""
         answer = exchange.respond(self)
+        if isinstance(answer, OnMainThread):
+            return exchange.conclude(self, *_outcome(answer))
         if isinstance(answer, Deferred):
             return exchange.conclude(self, *self._await_result(answer.coroutine))
         if isinstance(answer, Upgrade):
@@ -385,6 +397,19 @@ class _Reply:
             raise self._lost
         if framing is not None and framing.has_body and framing.length not in (None, self._sent):
             raise RuntimeError(f"a handler sent {self._sent} bytes of a body of {framing.length}")
+
+
+def _outcome(later: OnMainThread) -> tuple[Any, Optional[BaseException]]:
+    """Wait for what goes on on the main thread; return what it returned and what it raised."""
+    ended = threading.Event()
+    pending = later.begin(ended.set)
+    while not pending.done:
+        left = pending.deadline - time.monotonic()
+        if left <= 0:
+            pending.expire()
+        else:
+            ended.wait(min(left, threading.TIMEOUT_MAX))
+    return pending.result, pending.error
 
 
 def _drop(answer: Answer) -> None:
