@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from .configuration import Configuration
 from .enums import Verbosity
-from .errors import OperationFailed
+from .errors import MainThreadError, OperationFailed
 from .exchange import CallInMainThread
 from .hosts.graphical import is_ui_available
 from .hosts.mainthread import dispatcher
@@ -575,11 +575,23 @@ class Server(Configuration, Registrations):
         restart(numbers_of(self._open))
 
     def _import_again(self, changed: Stamps) -> Optional[str]:
-        """Have the modules of changed files in the process; return what is wrong with them."""
+        """Have the modules of changed files in the process; return what is wrong with them.
+
+        What they do when they are imported may touch the host, so it is done on its main thread.
+        """
         from .reimport import reimport
 
+        def renew() -> Optional[str]:
+            return reimport(changed, Renewal())
+
         reload_logger.info("%s changed", ", ".join(sorted(changed)))
-        return reimport(changed, Renewal())
+        if not dispatcher.is_served:
+            return renew()
+        try:
+            wrong: Optional[str] = dispatcher.call(renew)
+        except MainThreadError as error:
+            return str(error)
+        return wrong
 
     def _interrupted(self) -> None:
         """Stop on a signal: gently on the first, at once on the second."""

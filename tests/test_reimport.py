@@ -6,6 +6,7 @@ import importlib
 import itertools
 import os
 import py_compile
+import queue
 import sys
 import threading
 import types
@@ -580,3 +581,24 @@ def test_who_watches_nothing_has_no_page(server):
     for debug in (True, False):
         with running(server, debug=debug, reload_source_changes=not debug):
             assert fetch(server, "/__reload__").status == 404
+
+
+def test_in_a_host_modules_are_imported_on_its_main_thread(project, server):
+    text = HEAD + "import threading\nserver.thread = threading.current_thread()\n"
+    project.load("app", text)
+    path = project.write("app", text + "changed = True\n")
+    turns = queue.Queue()
+    hwebserver.setMainThreadAdapter(turns.put)
+    try:
+        reloading = threading.Thread(
+            target=server._import_again, args=({path: (next(_stamps), 0)},), daemon=True
+        )
+        server.thread = None
+        reloading.start()
+        while server.thread is None:
+            turns.get(timeout=PATIENCE)()
+        reloading.join(PATIENCE)
+    finally:
+        hwebserver.setMainThreadAdapter(None)
+    assert server.thread is threading.main_thread()
+    assert sys.modules["app"].changed
