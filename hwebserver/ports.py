@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from socket import socket
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
@@ -97,6 +97,19 @@ class OpenPort(NamedTuple):
             return HeadWriter(self.values["SERVER_HEADER"])
         except ValueError as error:
             raise OperationFailed(f"SERVER_HEADER cannot be sent: {error}") from error
+
+    @property
+    def trusts_proxy(self) -> Optional[Callable[[str], bool]]:
+        """Says whether a peer may send the PROXY protocol; None: it is not expected.
+
+        Raises:
+            OperationFailed: an entry of TRUSTED_PROXIES cannot be.
+        """
+        if not self.values["PROXY_PROTOCOL"]:
+            return None
+        from .protocol.proxy import proxy_trust
+
+        return proxy_trust(self.values["TRUSTED_PROXIES"])
 
     @property
     def url(self) -> str:

@@ -455,6 +455,7 @@ class Server(Configuration, Registrations):
             tick = min(tick, values["MAIN_THREAD_TIMEOUT"] / 2)
         name = self._thread_name
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
+        trust = [one.trusts_proxy for one in opened]  # and this
         loop = self._make_loop(name)
         lifespans = self._lifespans = Lifespans(loop.lasting, loop.spawn)
         loop.farewell = lifespans.stop
@@ -484,8 +485,11 @@ class Server(Configuration, Registrations):
                 poller.nudge,
                 log.refusals,
                 one.tls,
+                trusts_proxy,
             )
-            for one, application, writer, log in zip(opened, applications, writers, logs.ports)
+            for one, application, writer, log, trusts_proxy in zip(
+                opened, applications, writers, logs.ports, trust
+            )
         ]
         self._endpoints = endpoints
         for one, endpoint in zip(opened, endpoints):

@@ -24,7 +24,7 @@ from functools import partial
 from selectors import EVENT_READ
 from typing import Optional, Union
 
-from ..errors import HTTPError, IncompleteRequest
+from ..errors import HTTPError, IncompleteRequest, ProtocolError
 from ..exchange import (
     Answer,
     ConnectionInfo,
@@ -39,6 +39,7 @@ from ..exchange import (
     Upgrade,
 )
 from ..protocol.http1 import RequestHead, RequestReader
+from ..protocol.proxy import HEADER_LIMIT, ProxyHeader, read_header
 from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, chunk
 from .awaited import Awaited
 from .byhand import HandChannel
@@ -115,6 +116,7 @@ class Connection:
         "_kept",
         "_left",
         "_linger_end",
+        "_proxy_header",
         "_reader",
         "_sent",
         "_status",
@@ -144,6 +146,10 @@ class Connection:
         if endpoint.tls is not None:
             self._step = self._begin_handshake
             self.deadline = now + endpoint.timeouts.handshake
+        self._proxy_header = b""  # what has come of it
+        if endpoint.trusts_proxy is not None:
+            self._step = self._read_proxy_header
+            self.deadline = now + endpoint.timeouts.head
         self._kept = False  # waits between two requests
         self._close = False
         self._left = False  # the client has, while its response was made
@@ -168,8 +174,13 @@ class Connection:
 
     @property
     def unfinished_head(self) -> bool:
-        """Whether a part of a request head has arrived, and no more: of a handshake before it."""
-        before = (self._receive_head, self._shake_hands, self._begin_handshake)
+        """Whether a part of a request head has arrived, and no more: of what comes before it."""
+        before = (
+            self._receive_head,
+            self._shake_hands,
+            self._begin_handshake,
+            self._read_proxy_header,
+        )
         return self._exchange is None and self._step in before
 
     # --- steps of the polling thread ---
@@ -223,6 +234,8 @@ class Connection:
             )
         if self._endpoint.tls is not None and self._step == self._shake_hands:
             self._note_handshake("it came too slowly")
+        if self._step == self._read_proxy_header:
+            return self._refuse_proxy("PROXY protocol: its header came too slowly.")
         return CLOSE
 
     def refuse(self, error: HTTPError, now: float) -> Wants:
@@ -234,6 +247,54 @@ class Connection:
         self._close = True
         self._began = now
         return self._refused(exchange)
+
+    def _read_proxy_header(self, now: float) -> Wants:
+        """Take in what a proxy says of the client, and no byte behind it; the deadline stays.
+
+        A part of it is taken too: left where it is, it would wake us again at once.
+        """
+        trusts = self._endpoint.trusts_proxy
+        if trusts is None or not trusts(self._info.peer[0]):
+            return self._refuse_proxy(
+                "PROXY_PROTOCOL is set, and TRUSTED_PROXIES does not list this address."
+            )
+        known = self._proxy_header
+        peeked = self.transport.peek(HEADER_LIMIT - len(known))
+        if peeked is None:
+            return READ
+        if not peeked:
+            return self._refuse_proxy("PROXY protocol: its header is cut off.") if known else CLOSE
+        try:
+            header = read_header(known + peeked)
+        except ProtocolError as error:
+            return self._refuse_proxy(error.message)
+        wanted = len(peeked) if header is None else header.size - len(known)
+        received = self.transport.receive(wanted) or b""
+        self._proxy_header = known + received
+        if header is None or len(received) < wanted:
+            return READ
+        return self._believe(header, now)
+
+    def _believe(self, header: ProxyHeader, now: float) -> Wants:
+        """Go on as if the client that a proxy speaks for had connected itself."""
+        info = self._info
+        self._proxy_header = b""
+        self._info = info._replace(
+            peer=header.source or info.peer,
+            local=header.destination or info.local,
+            secure=header.secure or info.secure,
+        )
+        if self._endpoint.tls is None:
+            self._step = self._receive_head
+            return self._receive_head(now)
+        self._step = self._begin_handshake
+        self.deadline = now + self._endpoint.timeouts.handshake
+        return self._begin_handshake(now)
+
+    def _refuse_proxy(self, reason: str) -> Wants:
+        """Close without an answer, as the PROXY protocol wants it, and write down why."""
+        self._endpoint.refusals.note(self._info.peer[0], reason)
+        return CLOSE
 
     def _begin_handshake(self, now: float) -> Wants:
         """See how a client of an encrypted port begins; one that does not encrypt is told to."""

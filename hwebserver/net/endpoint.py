@@ -76,6 +76,8 @@ class Endpoint:
         tell: Has the polling thread resume a connection that waits; any thread may call it.
         refusals: Where what is refused is written down.
         tls: What its connections are encrypted with; None: they are not.
+        trusts_proxy: Says whether a peer, by its address, may send the PROXY protocol; None: it is
+            not expected.
 
     Attributes:
         tally: What was done on the port.
@@ -96,6 +98,7 @@ class Endpoint:
         tell: Callable[[Connection], None],
         refusals: Refusals,
         tls: Optional[TLS] = None,
+        trusts_proxy: Optional[Callable[[str], bool]] = None,
     ) -> None:
         self.port = port
         self.application = application
@@ -109,6 +112,7 @@ class Endpoint:
         self.refusals = refusals
         self.tally = PortTally()
         self.tls = tls
+        self.trusts_proxy = trusts_proxy
         self.draining = False
         self.streams_end = NEVER
 

@@ -57,10 +57,14 @@ class Transport:
         """Return the descriptor, -1 when closed: a transport can be put into a selector."""
         return self._socket.fileno()
 
-    def peek(self) -> Optional[bytes]:
-        """Return the first byte that has arrived and leave it, ``b""`` at the end, None: none."""
+    def peek(self, most: int = 1) -> Optional[bytes]:
+        """Return the first bytes that have arrived and leave them, ``b""`` at the end, None: none.
+
+        Args:
+            most: Most bytes to return.
+        """
         try:
-            return self._socket.recv(1, socket.MSG_PEEK)
+            return self._socket.recv(most, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError:
