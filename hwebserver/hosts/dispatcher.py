@@ -208,8 +208,9 @@ class Dispatcher:
             raise OperationFailed(
                 f"a main thread adapter is a name or a function, and {adapter!r} is neither"
             )
-        before, self._adapter = self._adapter, made
-        self._by_hand = made is not None
+        with self._finding:  # else one that is being found would take its place
+            before, self._adapter = self._adapter, made
+            self._by_hand = made is not None
         self._told = 0.0
         if before is not None:
             before.close()
@@ -231,7 +232,7 @@ class Dispatcher:
         if self._by_hand or (adapter is not None and adapter.is_usable()):
             return adapter
         with self._finding:
-            if self._adapter is not adapter:
+            if self._by_hand or self._adapter is not adapter:
                 return self._adapter  # Another thread was first.
             try:
                 self._adapter = find(self._turn)
