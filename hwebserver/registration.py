@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Optional, TypeVar, Union
@@ -380,6 +381,8 @@ class Registrations(ABC):
             values["COMPRESS_MIN_SIZE"],
             values["MAX_JSON_SIZE"],
             values["MAX_ARCHIVE_FILE_SIZE"],
+            tuple(filter(None, (values["ACCESS_TOKEN"],))),
+            time.time(),
         )
         access = Access(values, socket.gethostname)
         return Application(

@@ -552,9 +552,11 @@ class Exchange:
             return self.unsendable(error)
         if isinstance(error, HTTPError) and not late:
             return self._error(request, error.message, error.status)
-        return self._failed(request, error, "handler")
+        return self._failed(request, error, "handler", late)
 
-    def _failed(self, request: Request, error: BaseException, what: str) -> Answer:
+    def _failed(
+        self, request: Request, error: BaseException, what: str, late: bool = False
+    ) -> Answer:
         """Log what a handler or a filter raised, and return the answer: 500."""
         line = f"{request.method()} {mask_token(request.pathWithQueryString())}"
         message, extra = "the %s of %s failed%s", of_port(self._info.port)
@@ -562,6 +564,8 @@ class Exchange:
         app_logger.error(message, what, line, known, exc_info=error, extra=extra)
         if isinstance(error, UnsendableError):
             return self._error(request, str(error), 500)
+        if late:
+            return error_page(500, "").answer()  # Nobody gets it.
         return self._dress(server_error(request, error).answer())
 
     def _unreadable(self, request: Request, error: Exception) -> Answer:

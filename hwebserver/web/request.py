@@ -31,6 +31,8 @@ class Site(NamedTuple):
         compress_from: Bytes of a body from which it is compressed; None: never.
         max_json_size: Bytes of the largest body that is read as JSON.
         max_archive_file_size: Bytes of the largest file that is served from an archive.
+        secrets: What no page shows.
+        since: When the server was started.
     """
 
     debug: bool
@@ -41,6 +43,8 @@ class Site(NamedTuple):
     compress_from: Optional[int]
     max_json_size: int
     max_archive_file_size: int
+    secrets: tuple[str, ...]
+    since: float
 
 
 class HeaderDict(dict[str, str]):
