@@ -15,12 +15,13 @@ import sys
 import weakref
 import zipfile
 
-import hwebserver
 import pytest
+from support import fetch, running, wait_until
+
+import hwebserver
 from hwebserver.web import failure
 from hwebserver.web.failure import describe, trace_text
 from hwebserver.web.masking import Mask
-from support import fetch, running, wait_until
 
 TOKEN = "a+token'of<mine>"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -78,7 +79,7 @@ def make_server():
         try:
             raise KeyError("the first")
         except KeyError:
-            raise ValueError("the second")  # noqa: B904: what this is about
+            raise ValueError("the second")
 
     @server.urlHandler("/suppressed")
     def suppressed(request):
@@ -90,7 +91,7 @@ def make_server():
     @server.urlHandler("/group")
     def group(request):
         members = [ValueError("one member"), KeyError("another")]
-        raise ExceptionGroup("two of them", members)  # noqa: F821: Python 3.11
+        raise ExceptionGroup("two of them", members)  # noqa: F821
 
     @server.urlHandler("/syntax")
     def syntax(request):
@@ -207,7 +208,8 @@ def test_the_page_shows_the_request(site):
 def test_an_uploaded_form_is_shown(site):
     body = (
         b'--b\r\nContent-Disposition: form-data; name="<n>"\r\n\r\n<v>\r\n'
-        b'--b\r\nContent-Disposition: form-data; name="f"; filename="<a>.exr"\r\n\r\n12\r\n--b--\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="f"; filename="<a>.exr"\r\n\r\n12\r\n'
+        b"--b--\r\n"
     )
     kind = {"Content-Type": "multipart/form-data; boundary=b"}
     values = values_of(page_of(site, "/secrets", "POST", body, **kind).text)

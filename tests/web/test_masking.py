@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from hwebserver.web.masking import Mask, is_secret, mask_named, mask_query
 
 SECRET_NAMES = [

@@ -8,10 +8,11 @@ import threading
 import weakref
 
 import pytest
+from support import wait_until
+
 from hwebserver.web import values
 from hwebserver.web.masking import Mask
 from hwebserver.web.values import Value, fill, show
-from support import wait_until
 
 NOTHING = Mask([])
 
