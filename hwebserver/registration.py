@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import os
-import socket
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
 from .errors import OperationFailed
-from .protocol.multipart import FormLimits
-from .web.access import Access
-from .web.api import API, APIFunction
-from .web.application import API_PATH, Application
-from .web.archive import Archive
-from .web.asgi import ASGIMount
+from .web.api import API, API_PATH, APIFunction
 from .web.filters import Filters
 from .web.handlers import URLHandler, check_callable
-from .web.lifespan import ASGIApplication, Lifespans
-from .web.logfiles import PortLog
-from .web.opdef import OpdefSections
-from .web.request import Site
 from .web.routing import Kind, Route, Router, port_keys
-from .web.static import StaticDirectory
 from .web.websocket import OpenSockets, WebSocket, broadcast, inspect_class
-from .web.wsgi import WSGIMount
+
+if TYPE_CHECKING:
+    from .web.application import Application
+    from .web.lifespan import ASGIApplication, Lifespans
+    from .web.logfiles import PortLog
 
 Ports = Iterable[Union[int, str]]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -282,6 +274,8 @@ class Registrations(ABC):
         Raises:
             OperationFailed: the port cannot be.
         """
+        from .web.static import StaticDirectory
+
         self._add_files(url_prefix, StaticDirectory(os.fspath(directory), listing), port)
 
     def registerArchiveFile(
@@ -297,6 +291,8 @@ class Registrations(ABC):
         Raises:
             OperationFailed: the port cannot be.
         """
+        from .web.archive import Archive
+
         self._add_files(url_prefix, Archive(os.fspath(archive_file)), port)
 
     def registerOpdefPath(self, prefix: str = "/opdef", port: Union[int, str] = -1) -> None:
@@ -309,6 +305,8 @@ class Registrations(ABC):
         Raises:
             OperationFailed: this process is no Houdini, or the port cannot be.
         """
+        from .web.opdef import OpdefSections
+
         self._add_files(prefix, OpdefSections(), port)
 
     def registerWSGIApp(
@@ -327,6 +325,8 @@ class Registrations(ABC):
         Raises:
             OperationFailed: it cannot be called, or the path or a port cannot be.
         """
+        from .web.wsgi import WSGIMount
+
         if not callable(application):
             raise OperationFailed(f"a WSGI application can be called, and {application!r} cannot")
         mount = WSGIMount(application)
@@ -347,6 +347,8 @@ class Registrations(ABC):
         Raises:
             OperationFailed: it cannot be called, or the path or a port cannot be.
         """
+        from .web.asgi import ASGIMount
+
         if not callable(application):
             raise OperationFailed(f"an ASGI application can be called, and {application!r} cannot")
         mount = ASGIMount(application)
@@ -354,6 +356,8 @@ class Registrations(ABC):
 
     def _asgi_applications(self, keys: frozenset[str]) -> list[ASGIApplication]:
         """Return the ASGI applications on ports of these keys, in the order of their paths."""
+        from .web.asgi import ASGIMount
+
         routes = [one for one in self._router if isinstance(one.target, ASGIMount)]
         routes.sort(key=lambda route: route.path)
         return [one.target.application for one in routes if not keys.isdisjoint(one.ports)]
@@ -366,6 +370,14 @@ class Registrations(ABC):
         self, values: Mapping[str, Any], lifespans: Lifespans, log: PortLog
     ) -> Application:
         """Return what answers requests, by the settings of a port."""
+        import socket
+        import time
+
+        from .protocol.multipart import FormLimits
+        from .web.access import Access
+        from .web.application import Application
+        from .web.request import Site
+
         site = Site(
             values["DEBUG"],
             self.requestShutdown,

@@ -1,4 +1,8 @@
-"""``Server``: what is registered, and its life from ``run`` to the last closed socket."""
+"""``Server``: what is registered, and its life from ``run`` to the last closed socket.
+
+What only a server that runs needs is imported when it is started: many programs import the package
+and run nothing, a host at its own start among them.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +19,26 @@ from .configuration import Configuration
 from .enums import Verbosity
 from .errors import OperationFailed
 from .hosts.graphical import is_ui_available
-from .net.awaited import wait_for
-from .net.endpoint import Endpoint
-from .net.loop import HostLoop, Loop, LoopThread
-from .net.poller import Poller
-from .net.pool import Load, Pool
-from .net.stream import Producers
-from .net.websocket import Sockets
-from .outside import asgi_app, wsgi_app
-from .ports import OpenPort, RunPorts, open_ports
 from .registration import Registrations
 from .settings import EVERY_PORT, MAIN_PORT, OPTIONS, Said, Settings, Source, port_key
 from .tally import add_up
-from .web.asgi import ASGIMount
-from .web.asgi_out import ASGIApp
 from .web.handlers import URLHandler
 from .web.lifespan import Lifespans
-from .web.logfiles import Logs
 from .web.routing import port_keys
-from .web.wsgi import WSGIMount
-from .web.wsgi_out import WSGIApp
 
 logger = logging.getLogger("hwebserver.server")
 
 if TYPE_CHECKING:
     import asyncio
 
+    from .net.endpoint import Endpoint
+    from .net.loop import Loop
+    from .net.pool import Pool
+    from .ports import OpenPort, RunPorts
     from .reloader import Reloader
+    from .web.asgi_out import ASGIApp
+    from .web.logfiles import Logs
+    from .web.wsgi_out import WSGIApp
 
 #: How often a waiting main thread wakes, in seconds: Windows delivers Ctrl+C only then, and on
 #: other systems a signal that comes just before the wait begins does not end it.
@@ -119,6 +116,9 @@ class Server(Configuration, Registrations):
             path: The path of a request.
             port_name: The port it comes to.
         """
+        from .web.asgi import ASGIMount
+        from .web.wsgi import WSGIMount
+
         keys = port_keys([port_name]) | {EVERY_PORT}
         if self.isRunning():
             for one in self._open:
@@ -143,6 +143,8 @@ class Server(Configuration, Registrations):
         Raises:
             OperationFailed: a setting is wrong.
         """
+        from .outside import asgi_app
+
         keys = frozenset((MAIN_PORT, EVERY_PORT))
         return asgi_app(
             self._thread_name,
@@ -160,6 +162,8 @@ class Server(Configuration, Registrations):
         Raises:
             OperationFailed: a setting is wrong.
         """
+        from .outside import wsgi_app
+
         values = self._settings.for_port(MAIN_PORT)
         return wsgi_app(self._thread_name, values, self._application)
 
@@ -255,6 +259,9 @@ class Server(Configuration, Registrations):
             self._starting.release()
 
     def _open_and_serve(self, given: Mapping[str, Any], background: bool) -> None:
+        from .ports import open_ports
+        from .web.logfiles import Logs
+
         if self.isRunning():
             raise OperationFailed("the server is running already: requestShutdown stops it")
         callback = given["port_callback"]
@@ -325,6 +332,8 @@ class Server(Configuration, Registrations):
         On a loop of the host's that the calling thread runs, or nobody yet, they are started by
         their first requests.
         """
+        from .net.awaited import wait_for
+
         keys = frozenset[str]().union(*(one.port.keys for one in self._open))
         applications = self._asgi_applications(keys)
         if applications and pool.loop.can_be_awaited:
@@ -346,6 +355,12 @@ class Server(Configuration, Registrations):
             self._reloader.start()
 
     def _make_pool(self, values: Mapping[str, Any], opened: list[OpenPort], logs: Logs) -> Pool:
+        from .net.endpoint import Endpoint
+        from .net.poller import Poller
+        from .net.pool import Pool
+        from .net.stream import Producers
+        from .net.websocket import Sockets
+
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
         name = self._thread_name
         writers = [one.writer for one in opened]  # this may fail: nothing is open yet
@@ -391,6 +406,8 @@ class Server(Configuration, Registrations):
         return pool
 
     def _make_loop(self, name: str) -> Loop:
+        from .net.loop import HostLoop, LoopThread
+
         if self._host_loop is None:
             return LoopThread(f"{name}-asyncio")
         if self._host_loop.is_closed():
@@ -498,6 +515,8 @@ class Server(Configuration, Registrations):
             because there is no such path or method) and ``ports`` (name of a port to its own
             numbers, but for what is the whole server's).
         """
+        from .net.pool import Load
+
         pool = self._pool
         ports = {one.port.name: one.numbers() for one in self._endpoints}
         load = Load() if pool is None else pool.load

@@ -33,6 +33,7 @@ from ..protocol.multipart import boundary_of
 from ..protocol.response import Line
 from ..protocol.target import split_path
 from .access import Access, Place, Refusal
+from .api import API_PATH
 from .asgi import ASGIMount, ASGISession
 from .asgicall import Inlet, PathAnswer
 from .content import open_file
@@ -53,8 +54,6 @@ from .wsgi import WSGIMount
 
 server_logger = logging.getLogger("hwebserver.server")
 app_logger = logging.getLogger("hwebserver.app")
-
-API_PATH = "/api"
 
 _NO_PACE = Pace()
 

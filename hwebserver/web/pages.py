@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from html import escape
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..protocol.headers import quality_values
@@ -68,6 +67,8 @@ def html_weight(weights: Mapping[str, float]) -> float:
 
 def error_page(status: int, message: str, use_heading: bool = True) -> Response:
     """Return an HTML page that says what is wrong; the message is escaped."""
+    from html import escape
+
     title = f"{status} {reason_phrase(status)}".rstrip()
     text = escape(message)
     shown = f"<h1>{text}</h1>" if use_heading else text

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
-from typing import IO, Any, NamedTuple, Optional
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Optional
 from urllib.parse import quote, urljoin
 
 from ..errors import HTTPError, OperationFailed
 from ..exchange import Answer, Channel, ConnectionInfo
 from ..protocol.cookies import parse_cookies
 from ..protocol.headers import Fields, media_type
-from ..protocol.http1 import RequestHead
-from ..protocol.multipart import FormLimits
 from ..protocol.target import decode, parse_form, split_authority
 from .requestid import make_id, with_id
 from .response import Response
 from .uploads import Body, BodyBuffer, FormUpload, UploadedFile
+
+if TYPE_CHECKING:
+    from ..protocol.http1 import RequestHead
+    from ..protocol.multipart import FormLimits
 
 
 class Site(NamedTuple):
