@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Optional, Protocol, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol, Union
 
-from .errors import HTTPError
-from .protocol.handshake import Handshake
-from .protocol.http1 import RequestHead
-from .protocol.response import Line
+if TYPE_CHECKING:
+    from .errors import HTTPError
+    from .protocol.handshake import Handshake
+    from .protocol.http1 import RequestHead
+    from .protocol.response import Line
 
 logger = logging.getLogger("hwebserver.server")
 app_logger = logging.getLogger("hwebserver.app")

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import os
-import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
 from .errors import OperationFailed
-from .exchange import CallInMainThread
-from .protocol.multipart import FormLimits
-from .web.access import Access
 from .web.api import APIFunction
-from .web.application import Application
-from .web.archive import Archive
-from .web.asgi import ASGIMount
 from .web.filters import Filter
 from .web.handlers import URLHandler, check_callable
-from .web.lifespan import ASGIApplication, Lifespans
-from .web.logfiles import PortLog
 from .web.onmain import on_main_thread
-from .web.opdef import OpdefSections
-from .web.request import Site
 from .web.routing import Kind, Route, port_keys
-from .web.static import StaticDirectory
 from .web.tables import Registry
 from .web.websocket import OpenSockets, WebSocket, broadcast, inspect_class
-from .web.wsgi import WSGIMount
+
+if TYPE_CHECKING:
+    from .exchange import CallInMainThread
+    from .web.application import Application
+    from .web.lifespan import ASGIApplication, Lifespans
+    from .web.logfiles import PortLog
 
 Ports = Iterable[Union[int, str]]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -299,6 +292,8 @@ class Registrations(ABC):
         Raises:
             OperationFailed: the port cannot be.
         """
+        from .web.static import StaticDirectory
+
         self._add_files(url_prefix, StaticDirectory(os.fspath(directory), listing), port)
 
     def registerArchiveFile(
@@ -314,6 +309,8 @@ class Registrations(ABC):
         Raises:
             OperationFailed: the port cannot be.
         """
+        from .web.archive import Archive
+
         self._add_files(url_prefix, Archive(os.fspath(archive_file)), port)
 
     def registerOpdefPath(self, prefix: str = "/opdef", port: Union[int, str] = -1) -> None:
@@ -326,6 +323,8 @@ class Registrations(ABC):
         Raises:
             OperationFailed: this process is no Houdini, or the port cannot be.
         """
+        from .web.opdef import OpdefSections
+
         self._add_files(prefix, OpdefSections(), port)
 
     def registerWSGIApp(
@@ -344,6 +343,8 @@ class Registrations(ABC):
         Raises:
             OperationFailed: it cannot be called, or the path or a port cannot be.
         """
+        from .web.wsgi import WSGIMount
+
         if not callable(application):
             raise OperationFailed(f"a WSGI application can be called, and {application!r} cannot")
         mount = WSGIMount(application)
@@ -364,6 +365,8 @@ class Registrations(ABC):
         Raises:
             OperationFailed: it cannot be called, or the path or a port cannot be.
         """
+        from .web.asgi import ASGIMount
+
         if not callable(application):
             raise OperationFailed(f"an ASGI application can be called, and {application!r} cannot")
         mount = ASGIMount(application)
@@ -371,6 +374,8 @@ class Registrations(ABC):
 
     def _asgi_applications(self, keys: frozenset[str]) -> list[ASGIApplication]:
         """Return the ASGI applications on ports of these keys, in the order of their paths."""
+        from .web.asgi import ASGIMount
+
         routes = [one for one in self._registry.tables.router if isinstance(one.target, ASGIMount)]
         routes.sort(key=lambda route: route.path)
         return [one.target.application for one in routes if not keys.isdisjoint(one.ports)]
@@ -393,6 +398,14 @@ class Registrations(ABC):
         self, values: Mapping[str, Any], lifespans: Lifespans, log: PortLog, outside: bool = False
     ) -> Application:
         """Return what answers requests, by the settings of a port."""
+        import socket
+        import time
+
+        from .protocol.multipart import FormLimits
+        from .web.access import Access
+        from .web.application import Application
+        from .web.request import Site
+
         site = Site(
             values["DEBUG"],
             self.requestShutdown,
@@ -410,6 +423,8 @@ class Registrations(ABC):
             values["MAX_ARCHIVE_FILE_SIZE"],
             self._main_thread_calls(values["MAIN_THREAD_TIMEOUT"], outside),
             values["MAIN_THREAD_HANDLERS"],
+            tuple(filter(None, (values["ACCESS_TOKEN"],))),
+            time.time(),
         )
         access = Access(values, socket.gethostname)
         return Application(self._registry, site, self._opened, lifespans, access, log)

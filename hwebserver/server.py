@@ -1,4 +1,8 @@
-"""``Server``: what is registered, and its life from ``run`` to the last closed socket."""
+"""``Server``: what is registered, and its life from ``run`` to the last closed socket.
+
+What only a server that runs needs is imported when it is started: many programs import the package
+and run nothing, a host at its own start among them.
+"""
 
 from __future__ import annotations
 
@@ -18,26 +22,8 @@ from weakref import WeakSet
 from .configuration import Configuration
 from .enums import Verbosity
 from .errors import MainThreadError, OperationFailed
-from .exchange import CallInMainThread
 from .hosts.graphical import is_ui_available
 from .hosts.mainthread import dispatcher
-from .net.awaited import wait_for
-from .net.endpoint import Endpoint
-from .net.loop import HostLoop, Loop, LoopThread
-from .net.poller import Poller
-from .net.pool import Load, Pool
-from .net.stream import Producers
-from .net.websocket import Sockets
-from .outside import asgi_app, wsgi_app
-from .ports import (
-    OpenPort,
-    RunPorts,
-    hand_over_ports,
-    hold,
-    let_go,
-    numbers_of,
-    open_ports,
-)
 from .registration import Registrations
 from .settings import (
     EVERY_PORT,
@@ -50,17 +36,11 @@ from .settings import (
     settings_path,
 )
 from .tally import add_up
-from .web.asgi import ASGIMount
-from .web.asgi_out import ASGIApp
 from .web.handlers import URLHandler
-from .web.lifespan import ASGIApplication, Lifespans
-from .web.logfiles import Logs
+from .web.lifespan import Lifespans
 from .web.onmain import OnMainThread
-from .web.reloadpage import RELOAD_PATH, ReloadPage
 from .web.routing import Route, port_keys
 from .web.tables import Renewal, executing_module
-from .web.wsgi import WSGIMount
-from .web.wsgi_out import WSGIApp
 
 logger = logging.getLogger("hwebserver.server")
 reload_logger = logging.getLogger("hwebserver.reload")
@@ -68,8 +48,18 @@ reload_logger = logging.getLogger("hwebserver.reload")
 if TYPE_CHECKING:
     import asyncio
 
+    from .exchange import CallInMainThread
+    from .net.endpoint import Endpoint
+    from .net.loop import Loop
+    from .net.pool import Pool
+    from .ports import OpenPort, RunPorts
     from .reloader import Reloader
     from .sources import Stamps
+    from .web.asgi_out import ASGIApp
+    from .web.lifespan import ASGIApplication
+    from .web.logfiles import Logs
+    from .web.reloadpage import ReloadPage
+    from .web.wsgi_out import WSGIApp
 
 #: How often a waiting main thread wakes, in seconds: Windows delivers Ctrl+C only then, and on
 #: other systems a signal that comes just before the wait begins does not end it.
@@ -152,7 +142,7 @@ class Server(Configuration, Registrations):
         self._restart = False
         self._told_to_stop = False
         self._reloader: Optional[Reloader] = None
-        self._reload_page = ReloadPage()
+        self._reload_page: Optional[ReloadPage] = None
         self._lifespans = Lifespans(set())
         self._host_loop: Optional[asyncio.AbstractEventLoop] = None
 
@@ -174,6 +164,9 @@ class Server(Configuration, Registrations):
             path: The path of a request.
             port_name: The port it comes to.
         """
+        from .web.asgi import ASGIMount
+        from .web.wsgi import WSGIMount
+
         keys = port_keys([port_name]) | {EVERY_PORT}
         if self.isRunning():
             for one in self._open:
@@ -200,6 +193,8 @@ class Server(Configuration, Registrations):
         Raises:
             OperationFailed: a setting is wrong.
         """
+        from .outside import asgi_app
+
         keys = frozenset((MAIN_PORT, EVERY_PORT))
 
         def mounted() -> list[ASGIApplication]:
@@ -222,6 +217,8 @@ class Server(Configuration, Registrations):
         Raises:
             OperationFailed: a setting is wrong.
         """
+        from .outside import wsgi_app
+
         values = self._settings.for_port(MAIN_PORT)
         return wsgi_app(self._thread_name, values, partial(self._application, outside=True))
 
@@ -315,7 +312,7 @@ class Server(Configuration, Registrations):
             self._wait()
         if self._restart and not self._told_to_stop:
             self._begin_again()
-        let_go(self._open)
+        self._let_go()
 
     def _start(self, given: Mapping[str, Any], background: bool) -> None:
         if not self._starting.acquire(blocking=False):
@@ -326,6 +323,9 @@ class Server(Configuration, Registrations):
             self._starting.release()
 
     def _open_and_serve(self, given: Mapping[str, Any], background: bool) -> None:
+        from .ports import open_ports
+        from .web.logfiles import Logs
+
         if self.isRunning():
             raise OperationFailed("the server is running already: requestShutdown stops it")
         callback = given["port_callback"]
@@ -408,6 +408,8 @@ class Server(Configuration, Registrations):
         On a loop of the host's that the calling thread runs, or nobody yet, they are started by
         their first requests.
         """
+        from .net.awaited import wait_for
+
         keys = frozenset[str]().union(*(one.port.keys for one in self._open))
         applications = self._asgi_applications(keys)
         if applications and pool.loop.can_be_awaited:
@@ -424,17 +426,19 @@ class Server(Configuration, Registrations):
         and what has changed is imported again.
         """
         wanted = values["RELOAD_SOURCE_CHANGES"]
-        page = self._reload_page
-        page.watching, page.problem = False, ""
+        if self._reload_page is not None:
+            self._reload_page.watching = False
         if wanted is None:
             wanted = values["DEBUG"] and not is_ui_available()
         if not wanted:
             return
         from .reloader import Reloader
         from .sources import Files
+        from .web.reloadpage import RELOAD_PATH, ReloadPage
 
         restarts = not background and threading.current_thread() is threading.main_thread()
         extra = [*values["RELOAD_EXTRA_FILES"], *([settings_file] if settings_file else [])]
+        page = self._reload_page = ReloadPage()
         page.watching = True
         routes = self._registry.tables.router
         if values["DEBUG"] and not any(one.path == RELOAD_PATH for one in routes):
@@ -450,6 +454,12 @@ class Server(Configuration, Registrations):
         self._reloader.start()
 
     def _make_pool(self, values: Mapping[str, Any], opened: list[OpenPort], logs: Logs) -> Pool:
+        from .net.endpoint import Endpoint
+        from .net.poller import Poller
+        from .net.pool import Pool
+        from .net.stream import Producers
+        from .net.websocket import Sockets
+
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
         if values["MAIN_THREAD_TIMEOUT"]:
             tick = min(tick, values["MAIN_THREAD_TIMEOUT"] / 2)
@@ -508,6 +518,8 @@ class Server(Configuration, Registrations):
         return pool
 
     def _make_loop(self, name: str) -> Loop:
+        from .net.loop import HostLoop, LoopThread
+
         if self._host_loop is None:
             return LoopThread(f"{name}-asyncio")
         if self._host_loop.is_closed():
@@ -565,18 +577,27 @@ class Server(Configuration, Registrations):
         if pool is None or pool.stopping:
             return
         reload_logger.info("%s changed: restarting", ", ".join(sorted(changed)))
+        from .ports import hold
+
         self._restart = True
         hold(self._open)
         pool.stop(self._shutdown_timeout)
 
     def _begin_again(self) -> None:
         """Run the program again, with the same sockets where that can be."""
+        from .ports import hand_over_ports, numbers_of
         from .reloader import replaces_process, restart
 
         if replaces_process():
             restart(hand_over_ports(self._open, self._name))
-        let_go(self._open)
+        self._let_go()
         restart(numbers_of(self._open))
+
+    def _let_go(self) -> None:
+        """Close the sockets that were kept for a restart."""
+        from .ports import let_go
+
+        let_go(self._open)
 
     def _import_again(self, changed: Stamps) -> Optional[str]:
         """Have the modules of changed files in the process; return what is wrong with them.
@@ -668,6 +689,8 @@ class Server(Configuration, Registrations):
             because there is no such path or method) and ``ports`` (name of a port to its own
             numbers, but for what is the whole server's).
         """
+        from .net.pool import Load
+
         pool = self._pool
         ports = {one.port.name: one.numbers() for one in self._endpoints}
         load = Load() if pool is None else pool.load

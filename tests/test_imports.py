@@ -52,6 +52,19 @@ HEAVY = {
 }  # fmt: skip
 
 
+#: All of the standard library that ``import hwebserver`` needs, and what these need themselves.
+LIGHT = (
+    "__future__", "abc", "atexit", "collections.abc", "contextlib", "copy", "enum", "functools",
+    "http", "io", "logging", "os", "re", "signal", "stat", "string", "sys", "threading", "time",
+    "types", "typing", "urllib.parse", "warnings", "weakref",
+)  # fmt: skip
+
+#: What waits until a server runs, or until it is registered.
+LATER = {"net", "ports", "outside", "reloader", "cli"}
+LATER_IN_WEB = {"access", "application", "archive", "asgi", "asgi_out", "debugpage", "failure",
+                "log", "logfiles", "opdef", "static", "wsgi", "wsgi_out"}  # fmt: skip
+
+
 def standard_modules() -> frozenset[str]:
     """The names of the standard library's modules, those of other systems included."""
     known = getattr(sys, "stdlib_module_names", None)
@@ -192,6 +205,23 @@ def test_importing_the_package_stays_light():
     assert loaded & HEAVY == set()
     assert not {name for name in loaded if name.startswith("hwebserver.cli")}
     assert "hwebserver.reloader" not in loaded
+
+
+def test_importing_the_package_loads_nothing_else_of_the_standard_library():
+    code = (
+        f"import {', '.join(LIGHT)}\n"
+        "before = set(sys.modules)\nimport hwebserver\nprint(*(set(sys.modules) - before))"
+    )
+    loaded = set(python(code, PACKAGE.parent).split())
+    assert {name for name in loaded if name.partition(".")[0] != PACKAGE.name} == set()
+
+
+def test_importing_the_package_loads_little_of_itself():
+    code = "import hwebserver\nprint(*sys.modules)"
+    loaded = python(code, PACKAGE.parent).split()
+    own = [name.split(".")[1:] for name in loaded if name.startswith(f"{PACKAGE.name}.")]
+    assert {parts[0] for parts in own} & LATER == set()
+    assert {parts[1] for parts in own if parts[0] == "web" and parts[1:]} & LATER_IN_WEB == set()
 
 
 def test_importing_the_package_starts_and_opens_nothing():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from ..errors import OperationFailed
@@ -101,6 +100,8 @@ def _attribute(module: str, name: str) -> Any:
 def _of_host(name: str) -> Any:
     """Return a module that comes with a host, loaded or not; None: this host has none."""
     try:
+        from importlib import import_module
+
         return sys.modules.get(name) or import_module(name)
     except ImportError:
         return None

@@ -24,7 +24,15 @@ _ACCEPT_TURN = 64
 _CHOICES = 32
 
 #: What accept says when a limit of the process or the system is reached.
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+#: Windows has two numbers for one of them.
+_EXHAUSTED = (
+    errno.EMFILE, getattr(errno, "WSAEMFILE", errno.EMFILE), errno.ENFILE, errno.ENOBUFS,
+    errno.ENOMEM,
+)  # fmt: skip
+
+#: The number that the system chose for one address is another program's on the next one; Windows
+#: forbids it then, as it does numbers that it has set aside.
+_TAKEN = (errno.EADDRINUSE, errno.EACCES)
 
 _IPV6_MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
@@ -209,7 +217,7 @@ def _open_all(addresses: list[Address], number: int, backlog: int) -> list[Liste
             return opened
         for listener in opened:
             listener.server_close()
-        if number or failure is None or failure.errno != errno.EADDRINUSE:
+        if number or failure is None or failure.errno not in _TAKEN:
             break
     if failure is None:
         raise OperationFailed(f"cannot listen on port {number}: this machine has no such address")

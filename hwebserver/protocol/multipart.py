@@ -64,6 +64,13 @@ _UNDERSTOOD = frozenset(("content-disposition", "content-type", "content-transfe
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _DRIVES = re.compile(r"(?:\s*[A-Za-z]:)*")
 
+#: Names that Windows takes for devices, whatever their endings; the superscripts are digits to it.
+_DEVICE = re.compile(
+    r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9\xb9\xb2\xb3]|lpt[0-9\xb9\xb2\xb3])"
+    r"[ ]*(?:[.:].*)?\Z",
+    re.IGNORECASE,
+)
+
 _PREAMBLE, _HEAD, _DATA, _EPILOGUE = range(4)
 
 
@@ -146,6 +153,8 @@ def clean_file_name(name: str) -> str:
     name = _CONTROL.sub("", name).replace("\\", "/").rpartition("/")[2]
     name = _DRIVES.sub("", name, count=1)
     name = _shorten(name.strip()).rstrip()
+    if _DEVICE.match(name):
+        name = _shorten(f"_{name}").rstrip()  # What is written to a device is lost, or printed.
     # Windows drops dots and spaces at the end, so no name of these alone is one.
     return name if name.strip(". ") else ""
 

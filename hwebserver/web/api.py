@@ -20,6 +20,9 @@ from .request import Request
 from .response import Response
 from .uploads import UploadedFile
 
+#: Where API functions are called.
+API_PATH = "/api"
+
 _TRUTH = {
     "1": True, "true": True, "yes": True, "on": True,
     "0": False, "false": False, "no": False, "off": False, "": False,

@@ -36,6 +36,7 @@ from ..protocol.multipart import boundary_of
 from ..protocol.response import Line
 from ..protocol.target import split_path
 from .access import Access, Place, Refusal
+from .api import API_PATH
 from .asgi import ASGIMount, ASGISession
 from .asgicall import Inlet, PathAnswer
 from .content import open_file
@@ -60,8 +61,6 @@ if TYPE_CHECKING:
 
 server_logger = logging.getLogger("hwebserver.server")
 app_logger = logging.getLogger("hwebserver.app")
-
-API_PATH = "/api"
 
 _NO_PACE = Pace()
 
@@ -600,7 +599,7 @@ class Exchange:
             return self._error(request, error.message, error.status)
         if isinstance(error, MainThreadError) and not late:
             return self._unserved(request, error)
-        return self._failed(request, error, "handler")
+        return self._failed(request, error, "handler", late)
 
     def _unserved(self, request: Request, error: MainThreadError) -> Answer:
         """Log that the main thread was not to be had, and return the answer: 503."""
@@ -610,7 +609,9 @@ class Exchange:
         message = "The main thread of the application is busy and did not take this. Try again."
         return self._error(request, message, 503)
 
-    def _failed(self, request: Request, error: BaseException, what: str) -> Answer:
+    def _failed(
+        self, request: Request, error: BaseException, what: str, late: bool = False
+    ) -> Answer:
         """Log what a handler or a filter raised, and return the answer: 500."""
         line = f"{request.method()} {mask_token(request.pathWithQueryString())}"
         message, extra = "the %s of %s failed%s", of_port(self._info.port)
@@ -618,6 +619,8 @@ class Exchange:
         app_logger.error(message, what, line, known, exc_info=error, extra=extra)
         if isinstance(error, UnsendableError):
             return self._error(request, str(error), 500)
+        if late:
+            return error_page(500, "").answer()  # Nobody gets it.
         return self._dress(server_error(request, error).answer())
 
     def _unreadable(self, request: Request, error: Exception) -> Answer:

@@ -123,9 +123,9 @@ class _Stamp:
 
 def _offset(moment: time.struct_time, separator: str) -> str:
     """Return how far local time is from UTC: ``+0200``."""
-    minutes = (moment.tm_gmtoff or 0) // 60
-    hours, minutes = divmod(abs(minutes), 60)
-    return f"{'-' if moment.tm_gmtoff < 0 else '+'}{hours:02}{separator}{minutes:02}"
+    east = (getattr(moment, "tm_gmtoff", 0) or 0) // 60  # not every system knows it
+    hours, minutes = divmod(abs(east), 60)
+    return f"{'-' if east < 0 else '+'}{hours:02}{separator}{minutes:02}"
 
 
 def _common_time(moment: time.struct_time) -> str:

@@ -2,56 +2,49 @@
 
 from __future__ import annotations
 
-import traceback
+import logging
 from collections.abc import Mapping
-from html import escape
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..protocol.headers import quality_values
 from ..protocol.response import reason_phrase
-from .log import mask_token
 from .response import Response
 
 if TYPE_CHECKING:
     from .request import Request
 
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;padding:0 1em}"
-    "textarea{width:100%;height:32em;font:13px/1.5 monospace}"
-)
+app_logger = logging.getLogger("hwebserver.app")
 
 
 def server_error(request: Request, error: BaseException) -> Response:
     """Return the answer for a handler that raised: 500.
 
-    The traceback is shown in debug mode, and to local clients alone.
+    In debug mode local clients, and they alone, are shown the traceback.
 
     Args:
         request: The request that is answered.
         error: What the handler raised.
     """
-    if not (request.isInDebugMode() and request.is_local):
-        return errorResponse(request, "The server failed to answer this request.", 500)
-    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    if request.isInDebugMode() and request.is_local:
+        try:
+            return _debug_answer(request, error)
+        except Exception:  # What is shown is the handler's own, and may be anything.
+            app_logger.exception("the page about a failure cannot be shown")
+    return errorResponse(request, "The server failed to answer this request.", 500)
+
+
+def _debug_answer(request: Request, error: BaseException) -> Response:
+    """Show a traceback; what shows it is loaded by the first failure."""
+    from .debugpage import debug_page
+    from .failure import describe, trace_text
+    from .masking import Mask
+
+    site = request.site
+    mask = Mask(site.secrets)
+    trace = trace_text(error, mask)
     if prefers_json(request.headers().get("accept")):
         return error_json(500, trace)
-    return _debug_page(request, error, trace)
-
-
-def _debug_page(request: Request, error: BaseException, trace: str) -> Response:
-    """Show a traceback.
-
-    The vendor's client looks for a line ``Traceback:`` and reads up to ``</textarea>``.
-    """
-    title = f"500 {reason_phrase(500)}"
-    summary = escape("".join(traceback.format_exception_only(type(error), error)).strip())
-    line = escape(f"{request.method()} {mask_token(request.pathWithQueryString())}")
-    content = (
-        f"<h1>{summary}</h1>\n<p>{line}</p>\n"
-        '<textarea readonly aria-label="Traceback">\n'
-        f"Traceback:\n{escape(trace)}\n</textarea>"
-    )
-    return html_page(title, content, 500, _STYLE)
+    return debug_page(request, describe(error, mask, site.since), trace, mask)
 
 
 def prefers_json(accept: Optional[str]) -> bool:
@@ -74,6 +67,8 @@ def html_weight(weights: Mapping[str, float]) -> float:
 
 def error_page(status: int, message: str, use_heading: bool = True) -> Response:
     """Return an HTML page that says what is wrong; the message is escaped."""
+    from html import escape
+
     title = f"{status} {reason_phrase(status)}".rstrip()
     text = escape(message)
     shown = f"<h1>{text}</h1>" if use_heading else text

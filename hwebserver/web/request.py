@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from io import BytesIO
-from typing import IO, Any, NamedTuple, Optional
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Optional
 from urllib.parse import quote, urljoin
 
 from ..errors import HTTPError, OperationFailed
 from ..exchange import Answer, CallInMainThread, Channel, ConnectionInfo
 from ..protocol.cookies import parse_cookies
 from ..protocol.headers import Fields, media_type
-from ..protocol.http1 import RequestHead
-from ..protocol.multipart import FormLimits
 from ..protocol.target import decode, parse_form, split_authority
 from .requestid import make_id, with_id
 from .response import Response
 from .uploads import Body, BodyBuffer, FormUpload, UploadedFile
+
+if TYPE_CHECKING:
+    from ..protocol.http1 import RequestHead
+    from ..protocol.multipart import FormLimits
 
 
 class Site(NamedTuple):
@@ -33,6 +35,8 @@ class Site(NamedTuple):
         max_archive_file_size: Bytes of the largest file that is served from an archive.
         call_in_main_thread: Has a function called on the host's main thread.
         all_on_main_thread: Whether all plain handlers are called there.
+        secrets: What no page shows.
+        since: When the server was started.
     """
 
     debug: bool
@@ -45,6 +49,8 @@ class Site(NamedTuple):
     max_archive_file_size: int
     call_in_main_thread: CallInMainThread
     all_on_main_thread: bool
+    secrets: tuple[str, ...]
+    since: float
 
 
 class HeaderDict(dict[str, str]):

@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 from ..errors import UnsendableError
 from ..exchange import Answer, StreamBody
-from ..protocol.http1 import RequestHead
 from ..protocol.response import RESERVED_FIELDS, Line, check_field, reason_phrase
 from .compress import compress, compressible
-from .content import Content, FileContent
 from .pieces import AsyncPieces, Pieces, is_stream
 
 if TYPE_CHECKING:
+    from ..protocol.http1 import RequestHead
+    from .content import Content
     from .request import Request
 
 #: The body of a response that is there as a whole.
@@ -95,6 +95,8 @@ class Response:
         self._length: Optional[int] = None
         self._body = b""
         if is_file_name:
+            from .content import FileContent
+
             self._content = FileContent(os.fspath(data), delete_file)
         elif isinstance(data, str):
             self._body = data.encode()

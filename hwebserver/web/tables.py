@@ -18,13 +18,10 @@ from types import FrameType
 from typing import Any, ClassVar, Optional, Union
 from weakref import WeakSet
 
-from .api import API, APIFunction
-from .application import API_PATH
-from .asgi import ASGIMount
+from .api import API, API_PATH, APIFunction
 from .filters import Filter, Filters
 from .routing import Route, Router
 from .websocket import SocketClass, inspect_class
-from .wsgi import WSGIMount
 
 Entry = Union[Route, Filter, APIFunction]
 
@@ -212,6 +209,9 @@ def _with_successor(entry: Any, before: Variables) -> Any:
     if isinstance(target, SocketClass):
         made = _successor(target.make, before)
         return entry if made is target.make else entry.to(inspect_class(made))
+    from .asgi import ASGIMount
+    from .wsgi import WSGIMount
+
     if isinstance(target, (ASGIMount, WSGIMount)):
         application = _successor(target.application, before)
         same = application is target.application

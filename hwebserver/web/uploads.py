@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from io import BytesIO
-from typing import IO, Any, NoReturn, Optional, Union
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Optional, Union
 from weakref import finalize
 
 from ..errors import HTTPError
-from ..protocol.multipart import PART_END, FormLimits, FormParser, Part
 from .temporary import delete_file, ending_of, make_file, write_all
+
+if TYPE_CHECKING:
+    from ..protocol.multipart import FormLimits, Part
 
 #: Bytes of an upload that wait in memory for the rest of it. What turns out to be small enough to
 #: be kept there is read back, so a large upload never takes more memory than this, unless the disk
@@ -361,6 +363,8 @@ class FormUpload:
     )
 
     def __init__(self, boundary: bytes, limits: FormLimits, in_memory: int) -> None:
+        from ..protocol.multipart import FormParser
+
         self._parser = FormParser(boundary, limits)
         self._in_memory = in_memory
         self._memory_left = in_memory * _SHARE
@@ -378,12 +382,14 @@ class FormUpload:
         Raises:
             HTTPError: 400, it is no form; 413, it is over a limit; 507, the disk is full.
         """
+        from ..protocol.multipart import Part
+
         self.size += len(data)
         try:
             for event in self._parser.feed(data):
                 if isinstance(event, Part):
                     self._begin(event)
-                elif event is PART_END:
+                elif not isinstance(event, bytes):
                     self._end()
                 elif isinstance(self._current, UploadedFile):
                     self._current.write(event)

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import OperationFailed
 from ..exchange import Answer, SocketChannel
-from ..protocol.frames import CloseCode
 from .request import Request
 
 logger = logging.getLogger("hwebserver.websocket")
@@ -318,6 +317,8 @@ class SocketSession:
         except BaseException as error:
             gone = channel.accepted and not channel.open
             if channel.open:
+                from ..protocol.frames import CloseCode
+
                 channel.close(CloseCode.INTERNAL_ERROR)
             if not (gone and isinstance(error, ConnectionError)):
                 raise  # else it wanted to send: the end of the connection is no fault

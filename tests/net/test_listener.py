@@ -92,14 +92,15 @@ def test_a_machine_without_ipv6_is_served_by_ipv4(server, monkeypatch):
         assert fetch(server).status == 404
 
 
-def test_a_number_the_system_chose_is_given_up_when_ipv6_has_it_in_use(server, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EADDRINUSE, errno.EACCES])  # EACCES: Windows
+def test_a_number_the_system_chose_is_given_up_when_ipv6_has_it_in_use(server, monkeypatch, number):
     bind = listener.Listener.server_bind
     refused = []
 
     def refuse(self):
         if self.address_family == socket.AF_INET6 and len(refused) < 3:
             refused.append(self.server_address)
-            raise OSError(errno.EADDRINUSE, "in use")
+            raise OSError(number, "in use")
         bind(self)
 
     monkeypatch.setattr(listener.Listener, "server_bind", refuse)

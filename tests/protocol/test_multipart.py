@@ -667,6 +667,31 @@ def test_a_clean_name_has_no_path_drive_or_control_characters(name, clean):
 @pytest.mark.parametrize(
     ("name", "clean"),
     [
+        ("NUL", "_NUL"),
+        ("C:\\con", "_con"),
+        ("con.txt", "_con.txt"),
+        ("aux .tar.gz", "_aux .tar.gz"),
+        ("prn:stream", "_prn:stream"),
+        ("COM1", "_COM1"),
+        ("lpt\u00b9.log", "_lpt\u00b9.log"),
+        ("CONIN$", "_CONIN$"),
+        ("con" + " " * 300 + "x", "_con"),
+        ("con." + "x" * 251, "_co." + "x" * 251),
+        ("console.txt", "console.txt"),
+        ("com10", "com10"),
+        ("_con", "_con"),
+        ("a.con", "a.con"),
+    ],
+)
+def test_a_clean_name_is_no_device_of_windows(name, clean):
+    assert clean_file_name(name) == clean
+    assert clean_file_name(clean) == clean
+    assert len(clean) <= FILE_NAME_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [
         ("x" * 255, "x" * 255),
         ("x" * 256, "x" * 255),
         ("x" * 251 + ".txt", "x" * 251 + ".txt"),

@@ -50,7 +50,7 @@ def test_a_debug_page_holds_the_traceback_between_its_marks(failing):
 def test_a_debug_page_escapes_everything(failing):
     with running(failing, debug=True):
         text = fetch(failing, "/<script>?<b>").text
-    assert "<script>" not in text
+    assert text.count("<script") == 1  # that of the page
     assert "<b>" not in text
     assert text.count("</textarea>") == 1
 
