@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from integration.components import find_program
+from integration.components import find_program, missing
 from support import PATIENCE
 
 # Where root runs the tests, the worker is to write to folders that are root's, too; nobody else can
@@ -23,8 +23,9 @@ error_log stderr;
 pid {folder}/nginx.pid;
 """
 
+_EVENTS = "events {{}}\n"
+
 _HTTP = """
-events {{}}
 http {{
     access_log off;
     client_max_body_size 100m;
@@ -34,6 +35,9 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
 """
+
+
+_STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 
 
 def nginx_path() -> str:
@@ -52,13 +56,36 @@ def nginx(folder: Path, configuration: str, count: int = 1, **places: str) -> It
         count: How many ports it is to have.
         places: What else stands in the template.
     """
+    template = f"{_BEGINNING}{_EVENTS}{_HTTP}{configuration}}}}}\n"
+    with _nginx(folder, template, count, places) as ports:
+        yield ports
+
+
+@contextlib.contextmanager
+def nginx_stream(folder: Path, configuration: str, **places: str) -> Iterator[int]:
+    """Run nginx in front of a program, of which it passes bytes on; yield the port it serves on.
+
+    Args:
+        folder: Where it keeps what it needs.
+        configuration: The inside of its ``stream`` block, a template as that of ``nginx``.
+        places: What else stands in the template.
+    """
+    if not _STREAM_MODULE.exists():
+        missing("the stream module of nginx (libnginx-mod-stream)")
+    load = f"load_module {_STREAM_MODULE};\n"
+    template = f"{load}{_BEGINNING}{_EVENTS}stream {{{{\n{configuration}}}}}\n"
+    with _nginx(folder, template, 1, places) as (port,):
+        yield port
+
+
+@contextlib.contextmanager
+def _nginx(folder: Path, template: str, count: int, places: dict[str, str]) -> Iterator[list[int]]:
     with contextlib.ExitStack() as opened:
         listeners = [
             opened.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
         ]
         ports = [listener.getsockname()[1] for listener in listeners]
         file = folder / "nginx.conf"
-        template = f"{_BEGINNING}{_HTTP}{configuration}}}}}\n"
         file.write_text(template.format(folder=folder, ports=ports, **places))
         # It inherits the sockets, as from an nginx that it replaces: so nobody can take the ports
         # before it, and who connects before it is up waits for it.
