@@ -107,9 +107,9 @@ class OpenPort(NamedTuple):
         """
         if not self.values["PROXY_PROTOCOL"]:
             return None
-        from .protocol.proxy import proxy_trust
+        from .protocol.forwarded import NEARBY, TrustedProxies
 
-        return proxy_trust(self.values["TRUSTED_PROXIES"])
+        return TrustedProxies(self.values["TRUSTED_PROXIES"] or NEARBY).trusts
 
     @property
     def url(self) -> str:

@@ -84,7 +84,7 @@ _TABLE = (
            secret=True),
     Option("TRUSTED_PROXIES", list, [],
            "Addresses and networks whose X-Forwarded-* and Forwarded fields are believed; unix: "
-           "those that come by a Unix socket."),
+           "those that come by a Unix socket; *: everybody."),
     Option("USE_X_FORWARDED_HOST", bool, False,
            "Believe what trusted proxies say of the host that the client asked for."),
     Option("PROXY_PROTOCOL", bool, False,

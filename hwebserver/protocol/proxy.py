@@ -7,10 +7,9 @@ HAProxy's proxy-protocol.txt knows a line of text (version 1, 2.1 there) and a b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..errors import OperationFailed, ProtocolError
+from ..errors import ProtocolError
 
 _SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _WORD = b"PROXY "
@@ -190,39 +189,3 @@ def _split_notes(data: bytes) -> list[tuple[int, bytes]]:
         notes.append((data[start], data[value:end]))
         start = end
     return notes
-
-
-def proxy_trust(entries: Sequence[Any]) -> Callable[[str], bool]:
-    """Return what says whether a peer, by its address, may speak for clients.
-
-    Args:
-        entries: The setting TRUSTED_PROXIES; empty: who is on this machine may.
-
-    Raises:
-        OperationFailed: an entry is no address, no network and not ``unix``.
-    """
-    from ipaddress import IPv6Address, ip_address, ip_network
-
-    networks = []
-    for entry in entries or ("unix", "127.0.0.0/8", "::1"):
-        if entry == "unix":
-            continue
-        try:
-            if not isinstance(entry, str):
-                raise ValueError("it is no text")
-            networks.append(ip_network(entry))
-        except ValueError as error:
-            raise OperationFailed(
-                f"TRUSTED_PROXIES lists {entry!r}, which is no address and no network: {error}"
-            ) from error
-    unix = not entries or "unix" in entries
-
-    def trusts(address: str) -> bool:
-        if not address or address.startswith("unix:"):
-            return unix
-        peer = ip_address(address.partition("%")[0])
-        if isinstance(peer, IPv6Address):
-            peer = peer.ipv4_mapped or peer
-        return any(peer in network for network in networks)
-
-    return trusts

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..errors import DisallowedHost, OperationFailed, ProtocolError
 from ..exchange import ConnectionInfo
+from ..protocol.forwarded import TrustedProxies, believe
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
 from ..protocol.response import Line
@@ -100,6 +101,9 @@ class Access:
         self._address: str = values["ADDRESS"].lower()
         self._host_name = host_name
         self._machine_names: Optional[frozenset[str]] = None
+        proxies = values["TRUSTED_PROXIES"]
+        self._proxies = TrustedProxies(proxies) if proxies else None
+        self._believes_host: bool = values["USE_X_FORWARDED_HOST"]
         self._token = _token_bytes(values["ACCESS_TOKEN"])
         self._cors = Cors(values)
         self._redirects: bool = values["SSL_REDIRECT"]
@@ -115,7 +119,15 @@ class Access:
             head: The head of a request.
             info: The connection.
         """
-        return info
+        trusted = self._proxies
+        said = None if trusted is None else believe(head.fields.combined, info.peer, trusted)
+        if said is None:
+            return info
+        return info._replace(
+            peer=said.client,
+            secure=info.secure if said.secure is None else said.secure,
+            host=said.host if self._believes_host else None,
+        )
 
     def added(self, info: ConnectionInfo) -> Optional[Extra]:
         """Return what is added to every answer on a connection."""

@@ -1,4 +1,4 @@
-"""A site with mistakes that a scanner of vulnerabilities is made for, and the scanner's listener."""
+"""A site with mistakes that scanners of vulnerabilities look for, and the scanner's listener."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ import struct
 import pytest
 
 from hwebserver import OperationFailed, ProtocolError
-from hwebserver.protocol.proxy import HEADER_LIMIT, ProxyHeader, proxy_trust, read_header
+from hwebserver.protocol.forwarded import NEARBY, TrustedProxies
+from hwebserver.protocol.proxy import HEADER_LIMIT, ProxyHeader, read_header
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 V4 = bytes([203, 0, 113, 7, 192, 0, 2, 1]) + struct.pack("!HH", 40000, 443)
@@ -123,12 +124,12 @@ def test_nothing_is_decided_of_nothing():
     ],
 )  # fmt: skip
 def test_those_are_trusted_that_are_listed_or_else_this_machine(entries, trusted, others):
-    trusts = proxy_trust(entries)
+    trusts = TrustedProxies(entries or NEARBY).trusts
     assert [one for one in trusted if not trusts(one)] == []
     assert [one for one in others if trusts(one)] == []
 
 
-@pytest.mark.parametrize("entry", ["*", "localhost", "10.0.0.1/8", "", 5, None, "10.0.0.0/33"])
+@pytest.mark.parametrize("entry", ["localhost", "10.0.0.1/8", "", 5, None, "10.0.0.0/33"])
 def test_an_entry_that_is_no_address_is_refused_by_name(entry):
     with pytest.raises(OperationFailed, match="TRUSTED_PROXIES"):
-        proxy_trust([entry])
+        TrustedProxies([entry])

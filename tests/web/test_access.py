@@ -10,7 +10,7 @@ import socket
 import pytest
 import wsclient
 from asgi_driver import Driver, http_scope
-from support import connect, fetch, receive_all, receive_response, running
+from support import connect, fetch, receive_all, receive_response, running, wait_until
 
 import hwebserver
 from hwebserver.errors import OperationFailed
@@ -867,3 +867,59 @@ def test_a_foreign_page_cannot_call_or_open_in_another_server():
         call.end()
         assert [event["type"] for event in call.sent] == ["websocket.close"]
     assert site.calls == []
+
+
+# --- behind proxies ---
+
+
+@pytest.fixture
+def told(server):
+    """A server that says what it believes of its clients."""
+
+    @server.urlHandler("/")
+    def index(request):
+        return [request.clientAddress()[0], request.scheme(), request.host()]
+
+    @server.urlHandler("/moved")
+    def moved(request):
+        return hwebserver.redirect(request, "/")
+
+    return server
+
+
+FORWARDED = {
+    "X-Forwarded-For": "127.0.0.1, 192.0.2.9",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Host": "public.example",
+    "Host": "localhost",
+}
+
+
+def test_nobody_is_believed_unless_it_is_said(told):
+    with running(told):
+        assert fetch(told, headers=FORWARDED).text == '["127.0.0.1", "http", "localhost"]'
+
+
+def test_a_trusted_proxy_is_believed(told, caplog):
+    told.setSettingsForPort({"TRUSTED_PROXIES": ["127.0.0.0/8"], "ACCESS_LOG": True})
+    with caplog.at_level(logging.INFO), running(told):
+        assert fetch(told, headers=FORWARDED).text == '["192.0.2.9", "https", "localhost"]'
+        location = fetch(told, "/moved", headers=FORWARDED).headers["Location"]
+        assert location == "https://localhost/"
+        wait_until(lambda: len([line for line in caplog.messages if "GET /" in line]) == 2)
+    assert all(line.startswith("192.0.2.9 ") for line in caplog.messages if "GET /" in line)
+
+
+def test_the_host_that_a_trusted_proxy_names_has_to_be_allowed(told):
+    told.setSettingsForPort({"TRUSTED_PROXIES": ["127.0.0.1"], "USE_X_FORWARDED_HOST": True})
+    with running(told):
+        assert fetch(told, headers=FORWARDED).status == 400
+    told.setSettingsForPort({"ALLOWED_HOSTS": ["public.example"]})
+    with running(told):
+        assert fetch(told, headers=FORWARDED).text == '["192.0.2.9", "https", "public.example"]'
+
+
+def test_a_proxy_that_is_wrong_in_the_settings_stops_the_start(server):
+    server.setSettingsForPort({"TRUSTED_PROXIES": ["10.0.0.1/8"]})
+    with pytest.raises(OperationFailed, match=r"TRUSTED_PROXIES lists '10\.0\.0\.1/8'"):
+        server.run(0, in_background=True)
