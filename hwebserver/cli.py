@@ -22,23 +22,18 @@ from typing import Any, Optional
 from . import __version__
 from .enums import Verbosity
 from .errors import OperationFailed
-from .option import Option, check_value, hint, nearest, parse_text
+from .option import Option, check_value, hint, nearest, nearest_path, parse_text
 from .server import RecordedRun, Server, default_server
 from .settings import OPTIONS, Said
 
 _DESCRIPTION = """
 Serve a folder, an application file (app.py), a module (package.app) or one server of either
-(app.py:server, package.app:server). Every option can also be set by an environment variable:
+(app.py:server, package.app:server). Every setting can also be set by an environment variable:
 HWEBSERVER_PORT is --port. Secrets can only be set there, or in a settings file.
 """
 
-#: Short forms of the options that everybody types, and what other servers call them.
-_OTHER_FLAGS = {
-    "port": ["-p"],
-    "certfile": ["--ssl-certfile"],
-    "keyfile": ["--ssl-keyfile"],
-    "ca-certs": ["--ssl-ca-certs"],
-}
+#: Short forms of the options that everybody types.
+_SHORT_FLAGS = {"port": ["-p"]}
 
 
 class UsageError(Exception):
@@ -87,7 +82,10 @@ def _print(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     """Make the parser from the table of options."""
     package = __package__ or "hwebserver"
-    parser = argparse.ArgumentParser(prog=f"python -m {package}", description=_DESCRIPTION)
+    # All options in the usage would stand between a mistake and what is said about it.
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {package}", usage="%(prog)s [options] target", description=_DESCRIPTION
+    )
     parser.add_argument("target", nargs="?", help="what to serve")
     for option in OPTIONS.values():
         if option.flag:
@@ -113,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
-    names = [*_OTHER_FLAGS.get(option.flag, ()), f"--{option.flag}"]
+    flags = (option.flag, *option.other_flags)
+    names = [*_SHORT_FLAGS.get(option.flag, ()), *(f"--{flag}" for flag in flags)]
     shown = f" (default: {option.default})" if isinstance(option.default, int) else ""
     common: dict[str, Any] = {"dest": option.name, "default": None, "help": option.doc + shown}
     if option.kind is bool:
@@ -182,6 +181,8 @@ def _split_bind(text: str) -> list[tuple[str, Any]]:
     """Return ADDRESS and PORT as HOST:PORT and its like say them."""
     if text.startswith(("unix:", "fd:")):
         return [("ADDRESS", text)]
+    if "://" in text:
+        raise UsageError(f"--bind {text}: write HOST:PORT alone, without a scheme")
     host, colon, number = text.rpartition(":")
     if not colon or text.endswith("]"):
         host, number = ("", text) if text.isdecimal() else (text, "")
@@ -202,7 +203,8 @@ def _set_by_name(texts: Sequence[str]) -> list[tuple[Option, Any]]:
         if not equals:
             raise UsageError(f"--set {text}: write NAME=VALUE")
         if option is None:
-            raise UsageError(f"--set {text}: unknown setting{hint(nearest(name, OPTIONS))}")
+            close = hint(nearest(name.upper(), OPTIONS))
+            raise UsageError(f"--set {text}: unknown setting{close}")
         if option.secret:
             reason = "everybody on this machine can read a command line"
             raise UsageError(f"--set {name}: {reason}; set HWEBSERVER_{name} instead")
@@ -289,15 +291,20 @@ def _import(place: str) -> ModuleType:
     if os.path.isfile(place):
         return _import_file(place)
     if not all(part.isidentifier() for part in place.split(".")):
-        raise UsageError(f"there is no folder, file or module {place!r}")
+        raise _nothing_there(place)
     sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
         # A module that the application itself misses is the application's failure.
         if error.name is not None and (place == error.name or place.startswith(error.name + ".")):
-            raise UsageError(f"there is no folder, file or module {place!r}") from error
+            raise _nothing_there(place) from error
         raise
+
+
+def _nothing_there(place: str) -> UsageError:
+    close = hint(nearest_path(place))
+    return UsageError(f"there is no folder, file or module {place!r}{close}")
 
 
 def _import_file(path: str) -> ModuleType:

@@ -54,6 +54,7 @@ class Option(NamedTuple):
         of_server: It is the whole server's; a port other than the main one has none of its own.
         alias_of: The option that it is an older name of; empty: none.
         octal: It is read and shown with the digits 0 to 7, as permissions are.
+        other_flags: What other servers call that option of the command line.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Option(NamedTuple):
     of_server: bool = False
     alias_of: str = ""
     octal: bool = False
+    other_flags: tuple[str, ...] = ()
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> Optional[str]:

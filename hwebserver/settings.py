@@ -92,17 +92,17 @@ _TABLE = (
     Option("UNIX_SOCKET_MODE", int, 0o600, "Permissions of a Unix socket that is made.", 0,
            most=0o777, octal=True),
     Option("SSL_CERTIFICATE", str, None, "PEM file of a certificate and its chain; set: TLS.",
-           flag="certfile", optional=True, place="file"),
+           flag="certfile", optional=True, place="file", other_flags=("ssl-certfile",)),
     Option("SSL_CERTIFICATE_KEY", str, None,
            "PEM file of its key; unset: it is in the file of the certificate.",
-           flag="keyfile", optional=True, place="file"),
+           flag="keyfile", optional=True, place="file", other_flags=("ssl-keyfile",)),
     Option("SSL_CERTIFICATE_KEY_PASSWORD", str, None, "What an encrypted key is opened with.",
            optional=True, secret=True),
     Option("SSL_DH_PARAMS", str, None, "PEM file of Diffie-Hellman parameters.", optional=True,
            place="file"),
     Option("SSL_CLIENT_CA", str, None,
            "PEM file of the authorities of client certificates; unset: none is asked for.",
-           flag="ca-certs", optional=True, place="file"),
+           flag="ca-certs", optional=True, place="file", other_flags=("ssl-ca-certs",)),
     Option("SSL_VERIFY_PEER", bool, True,
            "With SSL_CLIENT_CA: require a client certificate (else it is optional)."),
     Option("SSL_HANDSHAKE_TIMEOUT", float, 10.0, "Seconds for a TLS handshake.", 0.01),
@@ -205,6 +205,14 @@ OPTIONS: Mapping[str, Option] = {option.name: option for option in _TABLE}
 
 #: Names that the environment has for other purposes.
 _ENVIRONMENT_ONLY = frozenset(("HWEBSERVER_SUPERVISED", RESTARTED_PORTS, RESTARTED_SOCKETS))
+
+#: What says the same as an option of the command line that is no setting.
+_INSTEAD = {
+    "HWEBSERVER_BIND": "HWEBSERVER_HOST and HWEBSERVER_PORT",
+    "HWEBSERVER_UDS": "HWEBSERVER_HOST=unix:PATH",
+    "HWEBSERVER_FD": "HWEBSERVER_HOST=fd:N",
+    "HWEBSERVER_SETTINGS": "--settings, or run(settings=...)",
+}
 
 Source = Union[str, ModuleType, Mapping[str, Any]]
 
@@ -373,9 +381,10 @@ def read_environment() -> dict[str, Said]:
     """
     names = {ENVIRONMENT_PREFIX + option.name: option for option in _TABLE}
     for option in _TABLE:
-        if option.flag:
-            variable = ENVIRONMENT_PREFIX + option.flag.upper().replace("-", "_")
-            names.setdefault(variable, option)
+        for flag in (option.flag, *option.other_flags):
+            if flag:
+                variable = ENVIRONMENT_PREFIX + flag.upper().replace("-", "_")
+                names.setdefault(variable, option)
     found: dict[str, Said] = {}
     for variable, text in os.environ.items():
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in _ENVIRONMENT_ONLY:
@@ -386,7 +395,7 @@ def read_environment() -> dict[str, Said]:
             value = check_value(known, parse_text(known, text, source), source)
             found[known.name] = Said(value, source)
             continue
-        close = near_miss(variable, names)
+        close = _INSTEAD.get(variable) or near_miss(variable, names)
         if close:
             raise OperationFailed(f"unknown environment variable {variable}{hint(close)}")
     return _by_newest_name(found)

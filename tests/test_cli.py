@@ -474,11 +474,14 @@ def test_certificates_are_named_as_other_servers_name_them(tmp_path, flags):
         (["--bind", "::1"], "--bind ::1: an IPv6 address stands in brackets"),
         (["--bind", "a:b"], "--bind a:b: 'b' is no number"),
         (["--bind", "a:65536"], "PORT is 65536 in --bind"),
+        (["--bind", "http://a:80"], "--bind http://a:80: write HOST:PORT alone"),
+        (["--bind", "http://a"], "--bind http://a: write HOST:PORT alone"),
         (["--bind", "a:80", "--port", "90"], "--port and --bind both set PORT"),
         (["--uds", "a", "--host", "b"], "--host and --uds both set ADDRESS"),
         (["--fd", "x"], "--fd"),
         (["--set", "BACKLOG"], "--set BACKLOG: write NAME=VALUE"),
         (["--set", "BACKLGO=5"], "did you mean BACKLOG?"),
+        (["--set", "backlog=5"], "did you mean BACKLOG?"),
         (["--set", "BACKLOG=many"], "BACKLOG is 'many' in --set"),
         (["--set", "BACKLOG=0"], "BACKLOG is 0 in --set"),
         (["--set", "DEBUG=1", "--debug"], "--debug and --set both set DEBUG"),
@@ -650,6 +653,16 @@ def test_a_target_that_is_not_there_is_an_error_of_usage(write, command, target)
     assert ended.stderr.startswith("usage: python -m hwebserver ")
     assert target.partition(":")[0] in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_target_that_is_nearly_there_is_named(monkeypatch, capsys, tmp_path):
+    (tmp_path / "scenes.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(["scene.py"])
+    usage, told = capsys.readouterr().err.splitlines()
+    assert usage == "usage: python -m hwebserver [options] target"
+    assert "no folder, file or module 'scene.py': did you mean scenes.py?" in told
 
 
 @pytest.mark.parametrize(

@@ -607,6 +607,38 @@ def test_a_near_miss_in_the_environment_is_refused_with_the_nearest_name(server,
     assert "HWEBSERVER_SERVER_HEADER" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("BIND", "HWEBSERVER_HOST and HWEBSERVER_PORT"),
+        ("UDS", "HWEBSERVER_HOST=unix:PATH"),
+        ("FD", "HWEBSERVER_HOST=fd:N"),
+        ("SETTINGS", "--settings"),
+    ],
+)
+def test_a_variable_for_what_is_no_setting_is_refused_with_what_is(server, monkeypatch, name, told):
+    monkeypatch.setenv(f"HWEBSERVER_{name}", "x")
+    message = refusal(server)
+    assert f"unknown environment variable HWEBSERVER_{name}" in message
+    assert told in message
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("CERTFILE", "SSL_CERTIFICATE"),
+        ("SSL_CERTFILE", "SSL_CERTIFICATE"),
+        ("SSL_KEYFILE", "SSL_CERTIFICATE_KEY"),
+        ("SSL_CA_CERTS", "SSL_CLIENT_CA"),
+    ],
+)
+def test_a_variable_may_have_any_name_of_the_flag(monkeypatch, tmp_path, name, option):
+    path = tmp_path / "a.pem"
+    path.write_text("")
+    monkeypatch.setenv(f"HWEBSERVER_{name}", str(path))
+    assert values()[option] == str(path)
+
+
 def test_other_variables_are_left_alone(server, monkeypatch):
     monkeypatch.setenv("HWEBSERVER_UNLIKE_ANY_OPTION", "x")
     monkeypatch.setenv("WEBSERVER_PORT", "x")

@@ -156,7 +156,8 @@ def resolve(address: str, ipv6: bool) -> list[Address]:
             address.strip("[]"), None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError) as error:
-        raise OperationFailed(f"cannot listen on {address!r}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise OperationFailed(f"cannot listen on {address!r}: {reason}") from error
     distinct = dict.fromkeys((family, str(where[0])) for family, _, _, _, where in found)
     return [Address(family, host, len(distinct) > 1) for family, host in distinct]
 

@@ -99,7 +99,7 @@ def make_context(files: TLSFiles) -> ssl.SSLContext:
         _check_file(name, path, *_MARKS[name])
     if files.key is None:
         mark, what = _MARKS["SSL_CERTIFICATE_KEY"]
-        what += " too, and SSL_CERTIFICATE_KEY is not set"
+        what += " too (SSL_CERTIFICATE_KEY is not set)"
         _check_file("SSL_CERTIFICATE", files.certificate, mark, what)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -119,7 +119,7 @@ def make_context(files: TLSFiles) -> ssl.SSLContext:
     return context
 
 
-#: What a file must hold, as PEM has it.
+#: What a file must hold, in the form of PEM.
 _MARKS = {
     "SSL_CERTIFICATE": (b"CERTIFICATE-----", "a certificate"),
     "SSL_CERTIFICATE_KEY": (b"PRIVATE KEY-----", "a private key"),
@@ -137,7 +137,7 @@ def _check_file(name: str, path: str, mark: bytes, what: str) -> None:
         reason = getattr(error, "strerror", None) or str(error)
         raise OperationFailed(f"{name} {path!r} cannot be read: {reason}") from error
     if mark not in data:
-        raise _unusable(name, path, f"it does not hold, as PEM has it, {what}")
+        raise _unusable(name, path, f"it is no PEM file that holds {what}")
 
 
 def _unusable(name: str, path: str, reason: str) -> OperationFailed:

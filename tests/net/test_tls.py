@@ -819,8 +819,8 @@ def test_a_file_that_is_not_there_any_more_is_told(secure, tmp_path):
 def test_a_file_of_another_kind_is_told(secure, tmp_path, name, what):
     path = tmp_path / "other.pem"
     path.write_text("something else")
-    assert refused(secure, **{name: str(path)}).endswith(what)
-    assert str(path) in refused(secure)
+    reason = f"{name} '{path}' cannot be used: it is no PEM file that holds {what}"
+    assert refused(secure, **{name: str(path)}) == reason
 
 
 @pytest.mark.parametrize(
@@ -859,7 +859,7 @@ def test_a_missing_password_is_told_and_nobody_is_asked(secure, certificates):
 
 def test_a_certificate_without_a_key_is_told(server, certificates):
     reason = refused(server, SSL_CERTIFICATE=certificates.server)
-    assert "a private key too, and SSL_CERTIFICATE_KEY is not set" in reason
+    assert "no PEM file that holds a private key too (SSL_CERTIFICATE_KEY is not set)" in reason
 
 
 @pytest.mark.parametrize("name", ["SSL_CERTIFICATE_KEY", "SSL_CLIENT_CA", "SSL_DH_PARAMS"])
