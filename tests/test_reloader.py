@@ -246,6 +246,7 @@ def test_who_interrupts_a_restart_ends_the_program(script, write, tmp_path):
         started.wait_for_line("held")
         write("page.html", "new page")
         started.wait_for_line("page.html changed")
+        started.wait_for_line("Stopping")
         with socket.create_connection(started.place, timeout=PATIENCE):
             started.send_signal(signal.SIGINT)  # those that wait for the restart are let go
             started.wait_for_line("ended")
