@@ -74,13 +74,18 @@ def _scope(request: Request, depth: int, state: dict[str, Any]) -> Event:
         "raw_path": head.path.encode("latin-1"),
         "query_string": head.query.encode("latin-1"),
         "root_path": decode(_root(head.path, depth)),
-        "headers": [
-            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in head.fields
-        ],
+        "headers": [_header(request, name.lower(), value) for name, value in head.fields],
         "client": request.clientAddress() if request.clientAddress()[0] else None,
         "server": _server(request.serverAddress()),
         "state": state,
     }
+
+
+def _header(request: Request, name: str, value: str) -> tuple[bytes, bytes]:
+    # An application is to see the host that ALLOWED_HOSTS was asked about: that of an absolute-form
+    # target (RFC 9112 3.2.2), or what a believed proxy says, goes before the Host field.
+    shown = request.host() if name == "host" else value
+    return name.encode("latin-1"), shown.encode("latin-1")
 
 
 def _server(address: tuple[str, int]) -> tuple[str, Optional[int]]:

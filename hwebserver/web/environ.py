@@ -155,8 +155,9 @@ def environ_of(request: Request, depth: int) -> Environ:
         environ["HTTPS"] = "on"
     environ.update(_variables(head.fields))
     if head.authority is not None:
-        # RFC 9112 3.2.2: the host in an absolute-form target goes before the Host field.
-        environ["HTTP_HOST"] = head.authority
+        # RFC 9112 3.2.2: the host in an absolute-form target goes before the Host field, and what
+        # a believed proxy says before both: that is the host that ALLOWED_HOSTS was asked about.
+        environ["HTTP_HOST"] = request.host()
     return environ
 
 
@@ -177,13 +178,12 @@ def _decode(path: str) -> str:
 
 def _server(request: Request) -> tuple[str, int]:
     """Return the name and the port of the server as the client knows them."""
-    authority = request.head.authority
-    if authority is None:
+    if request.head.authority is None:
         host, number = request.serverAddress()
         if not number:
             return "localhost", _PORTS[request.scheme()]  # It came by a Unix socket.
         return (f"[{host}]" if ":" in host else host), number
-    name, port = split_authority(authority)
+    name, port = split_authority(request.host())
     return name, _PORTS[request.scheme()] if port is None else port
 
 

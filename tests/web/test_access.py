@@ -923,3 +923,27 @@ def test_a_proxy_that_is_wrong_in_the_settings_stops_the_start(server):
     server.setSettingsForPort({"TRUSTED_PROXIES": ["10.0.0.1/8"]})
     with pytest.raises(OperationFailed, match=r"TRUSTED_PROXIES lists '10\.0\.0\.1/8'"):
         server.run(0, in_background=True)
+
+
+def test_mounted_applications_see_the_host_that_was_checked(server):
+    def wsgi(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        names = ("HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme", "REMOTE_ADDR")
+        return [" ".join(environ[name] for name in names).encode()]
+
+    async def asgi(scope, receive, send):
+        if scope["type"] != "http":
+            raise ValueError
+        shown = [dict(scope["headers"])[b"host"].decode(), scope["scheme"], scope["client"][0]]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": " ".join(shown).encode()})
+
+    server.registerWSGIApp(wsgi, "/wsgi")
+    server.registerASGIApp(asgi, "/asgi")
+    server.setSettingsForPort({"TRUSTED_PROXIES": ["127.0.0.1"], "USE_X_FORWARDED_HOST": True})
+    server.setSettingsForPort({"ALLOWED_HOSTS": ["public.example"]})
+    fields = {**FORWARDED, "Host": "evil.example"}
+    with running(server):
+        answer = fetch(server, "/wsgi", headers=fields).text
+        assert answer == "public.example public.example 443 https 192.0.2.9"
+        assert fetch(server, "/asgi", headers=fields).text == "public.example https 192.0.2.9"
