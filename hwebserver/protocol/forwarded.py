@@ -155,9 +155,13 @@ def _items(value: str) -> list[str]:
 
 
 def _forwarded_hops(value: str) -> list[_Hop]:
-    """Read Forwarded (RFC 7239 4)."""
+    """Read Forwarded (RFC 7239 4).
+
+    Every comma separates: none of these values has one, and a quote that the client has left open
+    would else hide what the proxies have added.
+    """
     hops = []
-    for element in split_unquoted(value, ",")[-_MOST_HOPS:]:
+    for element in _items(value):
         named: dict[str, str] = {}
         for pair in split_unquoted(element, ";"):
             name, _, text = pair.strip(" \t").partition("=")

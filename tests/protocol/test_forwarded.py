@@ -64,9 +64,10 @@ def test_the_client_is_the_right_most_address_that_is_no_trusted_proxy(value, ex
         ("for=127.0.0.1, for=unknown", PROXY),
         ("for=127.0.0.1, for=_x", PROXY),
         ("for=127.0.0.1, proto=https", PROXY),
-        # A quoted string that has no end swallows what the proxy adds.
-        ('for="127.0.0.1, for=192.0.2.9', PROXY),
-        ('for="\\", for=192.0.2.9', PROXY),
+        # A quoted string that has no end hides nothing that the proxy adds.
+        ('for="127.0.0.1, for=192.0.2.9', ("192.0.2.9", 0)),
+        ('for="\\", for=192.0.2.9', ("192.0.2.9", 0)),
+        ('for="127.0.0.1, for="192.0.2.9:81"', ("192.0.2.9", 81)),
         ("for", PROXY),
     ],
 )
