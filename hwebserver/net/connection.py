@@ -98,6 +98,7 @@ class Connection:
         deadline: When the client's patience with us, or ours with it, ends.
         interest: What the selector watches it for; None: it is not in there.
         pace: What is known of how long the handler of the current request takes.
+        step: Goes on when the socket is ready for what was wanted.
     """
 
     __slots__ = (
@@ -120,12 +121,12 @@ class Connection:
         "_reader",
         "_sent",
         "_status",
-        "_step",
         "_tally",
         "_upgrading",
         "deadline",
         "interest",
         "pace",
+        "step",
         "transport",
     )
 
@@ -142,13 +143,13 @@ class Connection:
         self._reader = RequestReader(endpoint.limits)
         self._head: Optional[RequestHead] = None
         self._exchange: Optional[Exchange] = None
-        self._step: Callable[[float], Wants] = self._receive_head
+        self.step: Callable[[float], Wants] = self._receive_head
         if endpoint.tls is not None:
-            self._step = self._begin_handshake
+            self.step = self._begin_handshake
             self.deadline = now + endpoint.timeouts.handshake
         self._proxy_header = b""  # what has come of it
         if endpoint.trusts_proxy is not None:
-            self._step = self._read_proxy_header
+            self.step = self._read_proxy_header
             self.deadline = now + endpoint.timeouts.head
         self._kept = False  # waits between two requests
         self._close = False
@@ -165,7 +166,7 @@ class Connection:
     @property
     def idle(self) -> bool:
         """Whether it waits for a request of which nothing has arrived."""
-        return self._exchange is None and self._reader.empty and self._step == self._receive_head
+        return self._exchange is None and self._reader.empty and self.step == self._receive_head
 
     @property
     def kept(self) -> bool:
@@ -181,13 +182,9 @@ class Connection:
             self._begin_handshake,
             self._read_proxy_header,
         )
-        return self._exchange is None and self._step in before
+        return self._exchange is None and self.step in before
 
     # --- steps of the polling thread ---
-
-    def ready(self, now: float) -> Wants:
-        """Go on, since the socket is ready for what was wanted."""
-        return self._step(now)
 
     def resume(self, now: float) -> Wants:
         """Go on after ``AGAIN``, or since what makes a stream has made something."""
@@ -197,9 +194,9 @@ class Connection:
             if self._awaited.done:
                 return WORK
             return PARK if self._left else self._watch_client(self._receive_ahead, now)
-        if self._step == self._await_worker:
+        if self.step == self._await_worker:
             return WORK
-        if self._step == self._go_on:
+        if self.step == self._go_on:
             return self._go_on(now)
         return self._discard(now) if not self._reader.body_complete else self._next_request(now)
 
@@ -208,33 +205,33 @@ class Connection:
 
         A nudge may be late: what it told of was found otherwise, and something else goes on.
         """
-        sends_beside = self._intake is not None and self._step == self._send_on
-        if self._step == self._await_pieces or sends_beside:
+        sends_beside = self._intake is not None and self.step == self._send_on
+        if self.step == self._await_pieces or sends_beside:
             return self._send_on(now)
         return self.resume(now) if self._awaited is not None else self.interest or READ
 
     def expire(self, now: float) -> Wants:
         """Go on, since the deadline has passed."""
-        if self._step == self._await_pieces:
+        if self.step == self._await_pieces:
             self._open_delivery().beat()
             wants = self._send_on(now)
             return AGAIN if wants is WORK else wants  # nobody hands out work from here
         if self._streams:
             return self._forsake()
-        if self._step == self._receive_body:
+        if self.step == self._receive_body:
             return self.refuse(IncompleteRequest(408, "The body came too slowly."), now)
         if self._intake is not None:
             return self._break_off(IncompleteRequest(408, "The body came too slowly."), now)
         if self._awaited is not None:
             self._awaited.expire()  # and what that tells of comes by a nudge
             return self.interest or READ
-        if self._step == self._receive_head and not self._reader.empty:
+        if self.step == self._receive_head and not self._reader.empty:
             return self.refuse(
                 IncompleteRequest(408, "The head of the request came too slowly."), now
             )
-        if self._endpoint.tls is not None and self._step == self._shake_hands:
+        if self._endpoint.tls is not None and self.step == self._shake_hands:
             self._note_handshake("it came too slowly")
-        if self._step == self._read_proxy_header:
+        if self.step == self._read_proxy_header:
             return self._refuse_proxy("PROXY protocol: its header came too slowly.")
         return CLOSE
 
@@ -285,9 +282,9 @@ class Connection:
             secure=header.secure or info.secure,
         )
         if self._endpoint.tls is None:
-            self._step = self._receive_head
+            self.step = self._receive_head
             return self._receive_head(now)
-        self._step = self._begin_handshake
+        self.step = self._begin_handshake
         self.deadline = now + self._endpoint.timeouts.handshake
         return self._begin_handshake(now)
 
@@ -312,7 +309,7 @@ class Connection:
         except OSError:
             return CLOSE
         self._tally.transport = self.transport
-        self._step = self._shake_hands
+        self.step = self._shake_hands
         return self._shake_hands(now)
 
     def _shake_hands(self, now: float) -> Wants:
@@ -330,7 +327,7 @@ class Connection:
         if tls is not None and tls.asks_for_certificate:
             self._info = self._info._replace(certificate=self.transport.certificate())
         self.deadline = now + self._endpoint.timeouts.head
-        self._step = self._receive_head
+        self.step = self._receive_head
         return self._receive_head(now)
 
     def _note_handshake(self, reason: str) -> None:
@@ -357,7 +354,7 @@ class Connection:
                 if self._kept and not self._reader.empty:
                     self._kept = False
                     self.deadline = now + self._endpoint.timeouts.head
-                self._step = self._receive_head
+                self.step = self._receive_head
                 return READ
             self._head = head
             self._began = now
@@ -398,7 +395,7 @@ class Connection:
         if head is None or exchange is None:
             return CLOSE
         self.pace = exchange.pace
-        self._step = self._receive_head  # as behind every head
+        self.step = self._receive_head  # as behind every head
         return self._begin_body(head, exchange, now)
 
     def _invite_body(self, now: float) -> Wants:
@@ -406,13 +403,13 @@ class Connection:
         if self._delivery is not None:
             progress = self._delivery.advance()
             if progress is Progress.BLOCKED:
-                self._step = self._invite_body
+                self.step = self._invite_body
                 return WRITE
             if progress is Progress.GONE:
                 return CLOSE
         self._body_started = now
         self._body_received = 0
-        self._step = self._receive_body
+        self.step = self._receive_body
         return self._take_body(now)
 
     def _receive_body(self, now: float) -> Wants:
@@ -434,12 +431,12 @@ class Connection:
     def use_disk(self) -> Wants:
         """Let a piece of the body go where it is kept, or a piece of a file to the client."""
         now = time.monotonic()
-        if self._step == self._send_file:
+        if self.step == self._send_file:
             return self._send_on(now)
         wants = self._store(now)
         if wants is WORK:
             # Another thread may have taken the polling over meanwhile, and hands out the work.
-            self._step = self._await_worker
+            self.step = self._await_worker
             return AGAIN
         return wants
 
@@ -473,7 +470,7 @@ class Connection:
         if self._body_received > _DRAIN_LIMIT:
             return self._linger()
         if not self._reader.body_complete:
-            self._step = self._receive_discarded
+            self.step = self._receive_discarded
             return READ
         self._keep(now)
         return READ if self._reader.empty else AGAIN
@@ -498,9 +495,9 @@ class Connection:
 
         That is what only saves the connection, and streams that would never end.
         """
-        if self._step == self._receive_discarded:
+        if self.step == self._receive_discarded:
             return self._linger()
-        if self._step == self._shake_hands and self.interest is WRITE:
+        if self.step == self._shake_hands and self.interest is WRITE:
             return CLOSE
         delivery = self._delivery
         if delivery is not None and (
@@ -550,7 +547,7 @@ class Connection:
         if isinstance(answer, Upgrade):
             return self._upgrade(answer, exchange)
         if isinstance(answer, TakeBody):
-            self._step = self._go_on
+            self.step = self._go_on
             return AGAIN
         if answer is not None:
             return self._defer(answer, exchange)
@@ -612,7 +609,7 @@ class Connection:
             self.close()
             return
         self._exchange = None
-        self._step, self._channel = _closed, None
+        self.step, self._channel = _closed, None
 
     @property
     def _streams(self) -> bool:
@@ -746,7 +743,7 @@ class Connection:
     def _send_on(self, now: float) -> Wants:
         """Send on; every byte that the client takes gives it a new deadline."""
         delivery = self._open_delivery()
-        if self._step == self._send_on and not self._receive_beside(now):
+        if self.step == self._send_on and not self._receive_beside(now):
             return self._forsake()
         progress = delivery.advance()
         if progress is Progress.DONE:
@@ -771,9 +768,9 @@ class Connection:
     def _block(self, delivery: Delivery, progress: Progress, now: float) -> Wants:
         if progress is Progress.GONE:
             return self._forsake()
-        if delivery.moved or self._step not in (self._send_on, self._send_file):
+        if delivery.moved or self.step not in (self._send_on, self._send_file):
             self.deadline = now + self._endpoint.timeouts.send
-        self._step = self._send_file if delivery.has_file else self._send_on
+        self.step = self._send_file if delivery.has_file else self._send_on
         intake = self._intake
         return BOTH if intake is not None and intake.has_room else WRITE
 
@@ -792,7 +789,7 @@ class Connection:
 
     def _watch_client(self, step: Callable[[float], Wants], now: float) -> Wants:
         """Look whether the client stays, while what it waits for is made."""
-        self._step = step
+        self.step = step
         self.deadline = NEVER if self._awaited is None else self._awaited.deadline
         return self._listen(now)
 
@@ -876,7 +873,7 @@ class Connection:
             return CLOSE
         self.transport.abort()  # The worker, or the coroutine, may take its time.
         self._left = True
-        self._step = _closed
+        self.step = _closed
         if self._awaited is None:
             return AGAIN
         self._awaited.cancel()
@@ -900,14 +897,14 @@ class Connection:
     def _keep(self, now: float) -> None:
         self._kept = True
         self.deadline = now + self._endpoint.timeouts.keep_alive
-        self._step = self._receive_head
+        self.step = self._receive_head
 
     def _linger(self) -> Wants:
         now = time.monotonic()
         self._linger_end = now + _LINGER_TOTAL
         self.deadline = now + self._endpoint.timeouts.linger
         self.transport.end_sending()
-        self._step = self._receive_nothing
+        self.step = self._receive_nothing
         return READ
 
     def _release(self, now: float) -> None:
@@ -931,7 +928,7 @@ class Connection:
         if awaited is not None:
             awaited.cancel()
         # Bound methods would keep the connection alive through itself.
-        self._step, self._channel = _closed, None
+        self.step, self._channel = _closed, None
         if self._exchange is None:  # Else the client is to see that something is missing.
             self.transport.take_leave()
         self.transport.close()

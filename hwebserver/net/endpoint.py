@@ -27,7 +27,7 @@ _STREAM_GRACE = 1.0
 
 
 class Wants(Enum):
-    """What a connection waits for."""
+    """What a connection waits for; the last two: nothing that the polling thread would give it."""
 
     READ = 1
     WRITE = 2
@@ -38,9 +38,11 @@ class Wants(Enum):
     LEAVE = 7
     CLOSE = 8
     BOTH = 9
+    GIVEN = 10  # It is with a worker.
+    OUSTED = 11  # It is with this thread, and another thread polls from now on.
 
 
-READ, WRITE, PARK, DISK, WORK, AGAIN, LEAVE, CLOSE, BOTH = Wants
+READ, WRITE, PARK, DISK, WORK, AGAIN, LEAVE, CLOSE, BOTH, GIVEN, OUSTED = Wants
 
 
 class Timeouts(NamedTuple):

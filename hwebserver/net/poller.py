@@ -24,8 +24,10 @@ from .endpoint import (
     BOTH,
     CLOSE,
     DISK,
+    GIVEN,
     LEAVE,
     NEVER,
+    OUSTED,
     PARK,
     READ,
     WORK,
@@ -58,9 +60,8 @@ _EVENTS = {
 }
 
 #: Does what may take its time: WORK (the handler of a connection's request) or DISK. Returns what
-#: the connection wants then, or None if the calling thread has nothing more to do with it; the
-#: second value is whether it still polls.
-Dispatch = Callable[[Connection, Wants], "tuple[Optional[Wants], bool]"]
+#: the connection wants then; GIVEN or OUSTED: the calling thread has nothing more to do with it.
+Dispatch = Callable[[Connection, Wants], Wants]
 
 
 def close_safely(connection: Connection) -> None:
@@ -171,7 +172,7 @@ class Poller:
         now = time.monotonic()
         for key, _ in events:
             if isinstance(key.data, Connection):
-                if not self._serve(key.data, key.data.ready, now, dispatch):
+                if not self._serve(key.data, key.data.step, now, dispatch):
                     return False
             else:
                 key.data()
@@ -197,25 +198,30 @@ class Poller:
         dispatch: Dispatch,
     ) -> bool:
         """Push a connection as far as it goes; return whether the calling thread still polls."""
-        wants: Optional[Wants]
         try:
             wants = step(now)
-            turns = _PIPELINE_TURN
-            while True:
-                if wants is WORK or wants is DISK:
-                    wants, polling = dispatch(connection, wants)
-                    if not polling:
-                        return False
-                    if wants is None:
-                        return True
-                if wants is not AGAIN or not turns:
-                    break
-                turns -= 1
-                wants = connection.resume(now)
-            if wants is not connection.interest:
-                self._settle(connection, wants)
+            if wants is WORK:
+                wants = dispatch(connection, wants)
+            # Mostly it waits for the next request then, as it did before.
+            return wants is connection.interest or self._push(connection, wants, now, dispatch)
         except Exception:
             self._give_up(connection)
+        return True
+
+    def _push(self, connection: Connection, wants: Wants, now: float, dispatch: Dispatch) -> bool:
+        """Go on with a connection for a turn; return whether the calling thread still polls."""
+        turns = _PIPELINE_TURN
+        while True:
+            if wants is WORK or wants is DISK:
+                wants = dispatch(connection, wants)
+            if wants is GIVEN or wants is OUSTED:
+                return wants is GIVEN
+            if wants is not AGAIN or not turns:
+                break
+            turns -= 1
+            wants = connection.resume(now)
+        if wants is not connection.interest:
+            self._settle(connection, wants)
         return True
 
     def _settle(self, connection: Connection, wants: Wants) -> None:
@@ -424,7 +430,7 @@ class Poller:
             if connection.interest is not None:
                 self._settle_step(connection, connection.hurry, now)
             if connection.interest is READ and connection.unfinished_head:
-                if not self._serve(connection, connection.ready, now, dispatch):
+                if not self._serve(connection, connection.step, now, dispatch):
                     return False
                 fresh = not connection.kept and now < self._fresh_until
                 if connection.interest is READ and connection.unfinished_head and not fresh:

@@ -25,12 +25,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple, Optional, Union
 
 from ..errors import OperationFailed
 from .connection import Connection
-from .endpoint import NEVER, Wants
+from .endpoint import GIVEN, NEVER, OUSTED, WORK, Wants
 from .loop import Loop
 from .poller import Dispatch, Poller, close_safely
 from .stream import Producers
@@ -339,73 +338,59 @@ class Pool:
     def _poll(self, worker: _Worker) -> None:
         """Poll until another thread has taken it over, or until the end."""
         self._polling = worker
-        dispatch = partial(self._dispatch, worker)
         try:
-            while self._poller.poll(dispatch, self._patience()):
-                if self._stopping and not self._drain(dispatch):
+            while self._poller.poll(self._dispatch, self._patience()):
+                if self._stopping and not self._drain(self._dispatch):
                     return
         except Exception:
             logger.exception("the server stops because of an error in it")
             self._end()
 
-    def _dispatch(
-        self, worker: _Worker, connection: Connection, wants: Wants
-    ) -> tuple[Optional[Wants], bool]:
+    def _dispatch(self, connection: Connection, wants: Wants) -> Wants:
         """Run the handler of a connection, or see that a worker does; see ``poller.Dispatch``."""
-        if wants is Wants.DISK:
-            return self._run(worker, connection, connection.use_disk, [connection])
-        slow = connection.pace.slow and len(self._workers) > 1
-        if self._jobs or self._busy >= self._max_handlers or slow:
-            self._submit(connection)
-            return None, True
-        run = [connection]
-        self._running = run
-        if self._busy >= self._max_handlers:
-            return None, self._retract(worker, run, connection)
-        return self._run(worker, connection, connection.work, run)
-
-    def _run(
-        self, worker: _Worker, connection: Connection, job: Callable[[], Wants], run: _Run
-    ) -> tuple[Optional[Wants], bool]:
-        """Do a job on the polling thread, watched by the standby."""
-        self._running = run
+        worker, run = self._polling, [connection]
+        if wants is WORK:
+            slow = connection.pace.slow and len(self._workers) > 1
+            if slow or self._jobs or self._busy >= self._max_handlers:
+                return self._submit(connection)
+            self._running = run
+            if self._busy >= self._max_handlers:
+                return self._retract(worker, run, connection)
+        else:
+            self._running = run
+        # The standby watches over what runs here.
         standby = self._standby
         if standby is not None and standby.asleep:
             self._rouse_standby()
         try:
-            wants = job()
+            wants = connection.work() if wants is WORK else connection.use_disk()
         except Exception:
             wants = _broken()
         try:
             run.pop()
         except IndexError:
             self._return(worker, connection, wants)
-            return None, False
+            return OUSTED
         if self._jobs:
             self._hire()
-        return wants, True
+        return wants
 
-    def _retract(self, worker: _Worker, run: _Run, connection: Connection) -> bool:
-        """Queue a connection after all, since a worker began in between; see ``_next_job``.
-
-        Returns whether the calling thread still polls.
-        """
+    def _retract(self, worker: Optional[_Worker], run: _Run, connection: Connection) -> Wants:
+        """Queue a connection after all, since a worker began in between; see ``_next_job``."""
         try:
             run.pop()
         except IndexError:
-            with self._lock:
-                self._busy -= 1
-                worker.handling = False
+            self._release(worker)
             self._jobs.append(connection)
             self._hire()
-            return False
-        self._submit(connection)
-        return True
+            return OUSTED
+        return self._submit(connection)
 
-    def _submit(self, connection: Connection) -> None:
+    def _submit(self, connection: Connection) -> Wants:
         self._poller.disown(connection)
         self._jobs.append(connection)
         self._hire()
+        return GIVEN
 
     def _hire(self) -> None:
         """See that a thread comes for the next job, if one more handler may run."""
@@ -450,18 +435,19 @@ class Pool:
         pace.slow = time.monotonic() - started > TICK
         self._return(worker, connection, wants)
 
-    def _return(self, worker: _Worker, connection: Connection, wants: Wants) -> None:
+    def _return(self, worker: Optional[_Worker], connection: Connection, wants: Wants) -> None:
         """Give a connection back to the polling thread, or close it when there is none left."""
         self._release(worker)
         self._poller.give_back(connection, wants)
         if self._ended.is_set() and self._poller.reclaim(connection, wants):
             close_safely(connection)
 
-    def _release(self, worker: _Worker) -> None:
+    def _release(self, worker: Optional[_Worker]) -> None:
         """Take note that a worker is done with a handler."""
         with self._lock:
             self._busy -= 1
-            worker.handling = False
+            if worker is not None:
+                worker.handling = False
 
     # --- the end ---
 
