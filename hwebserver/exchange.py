@@ -462,10 +462,12 @@ class Exchange(Protocol):
     Attributes:
         pace: What is known of how long the handler takes.
         guard: The same of what is to run before the body is taken; None: nothing is, or it has.
+        refused: Whether there is a ``refusal``.
     """
 
     pace: Pace
     guard: Optional[Pace]
+    refused: bool
 
     @property
     def refusal(self) -> Optional[Answer]:
@@ -520,8 +522,15 @@ class Exchange(Protocol):
 class Application(Protocol):
     """What answers requests."""
 
-    def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
+    def open(
+        self, head: RequestHead, info: ConnectionInfo, spent: Optional[Exchange] = None
+    ) -> Exchange:
         """Begin with a request whose head is complete.
+
+        Args:
+            head: The head.
+            info: The connection.
+            spent: The exchange before, which is over and may be used again for one like it.
 
         Raises:
             HTTPError: it is refused.

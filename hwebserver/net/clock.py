@@ -6,22 +6,29 @@ import time
 
 
 class _HTTPClock:
-    """Keeps the date of the current second; a race between threads only writes it twice."""
+    """Keeps the date of the current second; a race between threads only writes it twice.
 
-    __slots__ = ("_current",)
+    Attributes:
+        until: Until when the date that was returned last is right, in monotonic time.
+    """
+
+    __slots__ = ("_current", "until")
 
     def __init__(self) -> None:
         self._current = (0, "")
+        self.until = 0.0
 
-    def __call__(self) -> str:
+    def date(self) -> str:
         """Return the current time as an IMF-fixdate (RFC 9110 5.6.7)."""
-        second = int(time.time())
+        now = time.time()
+        second = int(now)
         current = self._current
         if current[0] != second:
             from email.utils import formatdate
 
+            self.until = time.monotonic() + second + 1 - now
             current = self._current = (second, formatdate(second, usegmt=True))
         return current[1]
 
 
-http_date = _HTTPClock()
+http_clock = _HTTPClock()

@@ -40,10 +40,10 @@ from ..exchange import (
 )
 from ..protocol.http1 import RequestHead, RequestReader
 from ..protocol.proxy import HEADER_LIMIT, ProxyHeader, read_header
-from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, chunk
+from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, Line, chunk
 from .awaited import Awaited
 from .byhand import HandChannel
-from .clock import http_date
+from .clock import http_clock
 from .delivery import Delivery, Progress
 from .endpoint import (
     AGAIN,
@@ -79,6 +79,12 @@ _HANDSHAKE_RECORD = b"\x16"
 _JOIN_LIMIT = 65536
 
 _NO_PACE = Pace()
+
+#: A head that was sent: to whom (the head of the request), with which fields, before how many bytes
+#: of a body, with which status, until when its Date is right, and its bytes.
+_SentHead = tuple[Optional[RequestHead], tuple[Line, ...], int, int, float, bytes]
+
+_NO_HEAD: _SentHead = (None, (), 0, 0, 0.0, b"")
 
 
 def _closed(now: float) -> Wants:
@@ -120,6 +126,8 @@ class Connection:
         "_proxy_header",
         "_reader",
         "_sent",
+        "_sent_head",
+        "_spent",
         "_status",
         "_tally",
         "_upgrading",
@@ -143,6 +151,7 @@ class Connection:
         self._reader = RequestReader(endpoint.limits)
         self._head: Optional[RequestHead] = None
         self._exchange: Optional[Exchange] = None
+        self._spent: Optional[Exchange] = None  # the one before
         self.step: Callable[[float], Wants] = self._receive_head
         if endpoint.tls is not None:
             self.step = self._begin_handshake
@@ -162,6 +171,7 @@ class Connection:
         self._body_received = 0
         self._body_started = self._began = self._linger_end = 0.0
         self._status = self._sent = 0
+        self._sent_head = _NO_HEAD
 
     @property
     def idle(self) -> bool:
@@ -338,8 +348,12 @@ class Connection:
     def _receive_head(self, now: float) -> Wants:
         data = self.transport.receive()
         if data:
-            self._reader.receive(data)
-            return self._next_request(now)
+            self._head = None
+            try:
+                head = self._reader.receive_head(data)
+            except HTTPError as error:
+                return self.refuse(error, now)
+            return self._await_head(now) if head is None else self._begin(head, now)
         if data is None:
             return READ
         if self._reader.empty:
@@ -347,39 +361,49 @@ class Connection:
         return self.refuse(IncompleteRequest(400, "The request ends in its head."), now)
 
     def _next_request(self, now: float) -> Wants:
+        """Begin with what has been received behind the last request."""
         self._head = None
         try:
             head = self._reader.next_head()
-            if head is None:
-                if self._kept and not self._reader.empty:
-                    self._kept = False
-                    self.deadline = now + self._endpoint.timeouts.head
-                self.step = self._receive_head
-                return READ
-            self._head = head
-            self._began = now
-            if (head.content_length or 0) > self._endpoint.limits.body:
-                limit = self._endpoint.limits.body
+        except HTTPError as error:
+            return self.refuse(error, now)
+        return self._await_head(now) if head is None else self._begin(head, now)
+
+    def _await_head(self, now: float) -> Wants:
+        if self._kept and not self._reader.empty:
+            self._kept = False
+            self.deadline = now + self._endpoint.timeouts.head
+        self.step = self._receive_head
+        return READ
+
+    def _begin(self, head: RequestHead, now: float) -> Wants:
+        """Find out what a request leads to."""
+        self._head = head
+        self._began = now
+        endpoint = self._endpoint
+        try:
+            if head.has_body and (head.content_length or 0) > endpoint.limits.body:
+                limit = endpoint.limits.body
                 raise HTTPError(413, f"The body of a request is at most {limit} bytes.")
-            self._exchange = self._endpoint.application.open(head, self._info)
+            exchange = self._exchange = endpoint.application.open(head, self._info, self._spent)
         except HTTPError as error:
             return self.refuse(error, now)
         self.deadline = NEVER
-        self.pace = self._exchange.pace
+        self.pace = exchange.pace
         if head.has_body:
-            return self._begin_body(head, self._exchange, now)
-        return WORK if self._exchange.refusal is None else self._refused(self._exchange)
+            return self._begin_body(head, exchange, now)
+        return self._refused(exchange) if exchange.refused else WORK
 
     def _begin_body(self, head: RequestHead, exchange: Exchange, now: float) -> Wants:
         if exchange.guard is not None:
             self.pace = exchange.guard
             return WORK
         queue = exchange.queue
-        if queue is not None and exchange.refusal is None:
+        if queue is not None and not exchange.refused:
             queue.tell = partial(self._endpoint.tell, self)
             self._intake = Intake(head, self._reader, queue, self._endpoint.timeouts, now)
             return WORK
-        if exchange.refusal is not None:
+        if exchange.refused:
             # RFC 9110 10.1.1: after Expect there is no telling whether the body will come.
             too_much = (head.content_length or 0) > _DRAIN_LIMIT
             self._close = head.expects_continue or too_much
@@ -553,7 +577,7 @@ class Connection:
             return self._defer(answer, exchange)
         rest = channel.end()
         self._sent = channel.sent
-        return CLOSE if rest is None else self._send_bytes(rest)
+        return CLOSE if rest is None else self._send_bytes(rest, time.monotonic())
 
     def _defer(self, deferred: Later, exchange: Exchange) -> Wants:
         """Have the loop, or the host's main thread, run the rest of the handler."""
@@ -648,6 +672,25 @@ class Connection:
         return CLOSE if answer is None else self._send(answer, exchange)
 
     def _send(self, answer: Answer, exchange: Exchange) -> Wants:
+        status, fields, body, _, chunked, close = answer
+        now = time.monotonic()
+        like, sent_fields, size, sent_status, until, written = self._sent_head
+        if (
+            fields is sent_fields
+            and now < until
+            and self._head is like
+            and status == sent_status
+            and type(body) is bytes
+            and len(body) == size
+            and not (chunked or close or self._close or self._endpoint.draining)
+        ):
+            self._status, self._sent = status, size
+            return self._send_bytes(written + body, now)
+        return self._send_other(answer, exchange, now)
+
+    def _send_other(self, answer: Answer, exchange: Exchange, now: float) -> Wants:
+        """Send an answer whose head is not that of the last one."""
+        until = http_clock.until  # Looked at before the date, it is never too late for it.
         try:
             head, framing = self._write_head(answer)
         except (TypeError, ValueError) as error:
@@ -657,13 +700,17 @@ class Connection:
         body = answer.body
         if not framing.has_body:
             self._drop(answer)
-            return self._send_bytes(head)
+            return self._send_bytes(head, now)
         if isinstance(body, bytes):
             self._sent = len(body)
             if framing.chunked:
                 body = chunk(body) + LAST_CHUNK
             if len(body) <= _JOIN_LIMIT:
-                return self._send_bytes(head + body)
+                if not (self._close or framing.chunked):
+                    # The next request is mostly answered likewise.
+                    size = self._sent
+                    self._sent_head = self._head, answer.fields, size, answer.status, until, head
+                return self._send_bytes(head + body, now)
             return self._put(head, body)
         delivery = self._open_delivery()
         if isinstance(body, FileBody):
@@ -718,21 +765,21 @@ class Connection:
             if close or endpoint.draining or not head.keep_alive:
                 self._close = True
         written = endpoint.writer.head(
-            status, fields, length, chunked, method, minor, self._close, http_date()
+            status, fields, length, chunked, method, minor, self._close, http_clock.date()
         )
         if written[1].close:
             self._close = True
         self._status = status
         return written
 
-    def _send_bytes(self, data: bytes) -> Wants:
+    def _send_bytes(self, data: bytes, now: float) -> Wants:
         """Send a whole response at once; what the system does not take goes the longer way."""
         try:
             count = self.transport.send(data) if data else 0
         except OSError:
             return CLOSE
         if count == len(data):
-            return self._finish(time.monotonic())
+            return self._finish(now)
         return self._put(memoryview(data)[count:])
 
     def _begin_sending(self) -> Wants:
@@ -887,6 +934,9 @@ class Connection:
             # RFC 9112 9.6: to close over unread bytes is a reset, which may take the answer along.
             lingers = unread or self._head is None or self.transport.receive()
             return self._linger() if lingers else CLOSE
+        if self._reader.quiet:
+            self._keep(now)
+            return READ
         if not self._reader.body_complete:
             self._body_received = 0
             self.deadline = now + self._endpoint.timeouts.body
@@ -909,9 +959,10 @@ class Connection:
 
     def _release(self, now: float) -> None:
         """Let go of what belongs to the exchange that is over."""
-        exchange, self._exchange = self._exchange, None
-        self._intake = None
-        status, sent, self._status, self._sent = self._status, self._sent, 0, 0
+        exchange = self._spent = self._exchange
+        self._exchange = self._intake = None
+        status, sent = self._status, self._sent
+        self._status = self._sent = 0
         delivery, self._delivery = self._delivery, None
         try:
             if delivery is not None:

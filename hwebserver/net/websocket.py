@@ -33,7 +33,7 @@ from ..protocol.websocket import (
     WebSocketProtocol,
 )
 from ..tally import Tally
-from .clock import http_date
+from .clock import http_clock
 from .eager import Begun, Failed, Stepper, task_context
 from .transport import Transport
 
@@ -450,7 +450,7 @@ class WebSocketConnection:
         body = answer.body if isinstance(answer.body, bytes) else b""
         self._timer.cancel()
         head, _ = self._writer.head(
-            answer.status, answer.fields, len(body), False, "GET", 1, True, http_date()
+            answer.status, answer.fields, len(body), False, "GET", 1, True, http_clock.date()
         )
         self._write(head + body)
         self._half_close()

@@ -340,6 +340,24 @@ class RequestReader:
             self._buffer = bytearray(self._buffer)
         self._buffer += data
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is left of the current request, and nothing has come of the next."""
+        return not self._buffer and self._body is None
+
+    def receive_head(self, data: bytes) -> Optional[RequestHead]:
+        """Take in what a socket delivered, and return the head of the next request.
+
+        Mostly it is the previous one once more, and nothing else.
+
+        Raises:
+            ProtocolError: as from ``next_head``.
+        """
+        if data == self._raw and not self._buffer and self._body is None:
+            return self._previous
+        self.receive(data)
+        return self.next_head()
+
     def next_head(self) -> Optional[RequestHead]:
         """Return the head of the next request, or None until more bytes are there.
 

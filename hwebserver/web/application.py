@@ -28,6 +28,7 @@ from ..exchange import (
     TakeBody,
     Upgrade,
 )
+from ..exchange import Exchange as Spent
 from ..journal import UNIX_CLIENT, of_port
 from ..protocol.handshake import Handshake, is_upgrade, read_handshake
 from ..protocol.headers import quality_values
@@ -74,7 +75,7 @@ _NEVER = -1
 _OUTSIDE = (Answer, PathAnswer)
 
 #: Types of what handlers return most, none of which is awaited.
-_FREQUENT = frozenset((str, bytes, dict, list, type(None), Response))
+_FREQUENT = frozenset((str, bytes, dict, list, type(None)))
 
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
@@ -142,7 +143,9 @@ class Application:
         self.lifespans = lifespans
         self.access, self.refusals = log
 
-    def open(self, head: RequestHead, info: ConnectionInfo) -> Exchange:
+    def open(
+        self, head: RequestHead, info: ConnectionInfo, spent: Optional[Spent] = None
+    ) -> Exchange:
         """Begin with a request; see ``exchange.Application``."""
         plan = head.memo
         tables = self._registry.tables
@@ -150,6 +153,8 @@ class Application:
         if plan is None or plan.version != version:
             plan = head.memo = self._complete(self._plan(tables, version, head, info), head)
         if plan.bare:
+            if type(spent) is Exchange and spent.plan is plan:
+                return spent
             return Exchange(self, head, plan.info or info, plan)
         body: Optional[Body] = None
         inlet: Optional[Inlet] = None
@@ -397,10 +402,11 @@ class Exchange:
         "_head",
         "_info",
         "_inlet",
-        "_plan",
         "_request",
         "_then",
         "pace",
+        "plan",
+        "refused",
     )
 
     guard: Optional[Pace] = None
@@ -420,26 +426,27 @@ class Exchange:
         self._application = application
         self._head = head
         self._info = info
-        self._plan = plan
         self._body = body
         self._inlet = inlet
         self._request: Optional[Request] = None
+        self.plan = plan
         self.pace = plan.pace
+        self.refused = plan.refusal is not None
 
     @property
     def refusal(self) -> Optional[Answer]:
         """The answer that is decided already."""
-        response = self._plan.refusal
+        response = self.plan.refusal
         return None if response is None else self._dress(response.answer())
 
     @property
     def _known_id(self) -> str:
         """The id of the request, as far as it has one."""
-        return self._plan.request_id if self._request is None else self._request.known_id
+        return self.plan.request_id if self._request is None else self._request.known_id
 
     def _dress(self, answer: Answer) -> Answer:
         """Return an answer with what the server adds to it."""
-        extra, known_id = self._plan.extra, self._known_id
+        extra, known_id = self.plan.extra, self._known_id
         if extra is not None:
             answer = extra.dress(answer)
         return with_id(answer, known_id) if known_id else answer
@@ -475,10 +482,10 @@ class Exchange:
             try:
                 self._body.finish()
             except HTTPError as error:
-                self._application.log_refusal(error, self._info, self._plan.request_id)
+                self._application.log_refusal(error, self._info, self.plan.request_id)
                 response = _error_response(self._head, error.status, error.message)
                 return self._dress(response.answer())
-        site, plan = self._application.site, self._plan
+        site, plan = self._application.site, self.plan
         request = self._request = Request(self._head, self._info, site, self._body, channel)
         if plan.request_id:
             request.known_id = plan.request_id
@@ -488,6 +495,8 @@ class Exchange:
             result = self._run(request) if plan.handler is None else plan.handler(request)
         except BaseException as error:
             return self._conclude(channel, None, error)
+        if type(result) is Response and not (request.started or request.sent):
+            return self._answer(request, result)
         if type(result) not in _FREQUENT:
             if hasattr(result, "__await__"):
                 self._then = None
@@ -499,13 +508,13 @@ class Exchange:
 
     def _upgrade(self, request: Request, handshake: Handshake, match: Match) -> Upgrade:
         """Hand an upgrade to a session of what was registered."""
-        request.end()
+        request.channel = None
         request.bind(match.route.values(match.segments))
         refusal = self._error(request, "The upgrade is refused.", 403)
         target = match.route.target
 
         def fields() -> tuple[Line, ...]:
-            extra = self._plan.extra
+            extra = self.plan.extra
             return (*(() if extra is None else extra.lines), *id_lines(request.known_id))
 
         if not isinstance(target, ASGIMount):
@@ -540,7 +549,7 @@ class Exchange:
         request = self._request
         if request is None:
             return self.unsendable(error or RuntimeError("there was no request"))
-        request.end()
+        request.channel = None
         response: Optional[Response] = None
         if error is None and not request.started:
             try:
@@ -552,13 +561,19 @@ class Exchange:
         # Whatever a handler raises costs its own client the answer, and nobody else anything.
         if error is not None:
             return self._broken(request, channel, error)
-        if response is None:
-            return None
+        return None if response is None else self._answer(request, response)
+
+    def _answer(self, request: Request, response: Response) -> Answer:
+        """Return the answer that a handler's response is."""
+        request.channel = None
         try:
             answer = response.answer(self._head, self._application.site.compress_from)
         except (OSError, ValueError, UnsendableError) as unreadable:
             return self._unreadable(request, unreadable)
-        return answer if self._plan.extra is None and not request.known_id else self._dress(answer)
+        extra, known_id = self.plan.extra, request.known_id
+        if extra is not None:
+            answer = extra.dress(answer)
+        return with_id(answer, known_id) if known_id else answer
 
     def _broken(self, request: Request, channel: Channel, error: BaseException) -> Optional[Answer]:
         """Answer for a handler that raised, or end the answer that it had begun."""
@@ -570,7 +585,7 @@ class Exchange:
         return None
 
     def _run(self, request: Request) -> Any:
-        for match in self._plan.matches:
+        for match in self.plan.matches:
             route = match.route
             if route.kind is Kind.FILES:
                 response = route.target.respond(request, match.rest)
@@ -655,6 +670,7 @@ class Exchange:
         access = self._application.access
         if access is not None and access.logger.isEnabledFor(logging.INFO):
             access.log(self._info, self._head, status, sent, seconds, self._known_id)
+        self._request = None
 
 
 class GuardedExchange(Exchange):
@@ -676,6 +692,7 @@ class GuardedExchange(Exchange):
         inlet: Optional[Inlet] = None,
     ) -> None:
         super().__init__(application, head, info, plan, body, inlet)
+        self.refused = False  # as long as the filters have not seen it
         self.guard: Optional[Pace] = plan.guards[0].pace
         self._refused: Optional[Answer] = None
 
@@ -687,11 +704,13 @@ class GuardedExchange(Exchange):
     def admit(self) -> None:
         """Show the request to its filters; the first that has an answer decides."""
         self.guard = None
-        for one in self._plan.guards:
+        for one in self.plan.guards:
             self._refused = self._show(one)
             if self._refused is not None:
-                return
-        self._refused = super().refusal
+                break
+        else:
+            self._refused = super().refusal
+        self.refused = self._refused is not None
 
     def _show(self, one: Filter) -> Optional[Answer]:
         """Return what a filter answers; None: the request may go on."""
@@ -699,8 +718,8 @@ class GuardedExchange(Exchange):
             return None
         site = self._application.site
         request = self._request = Request(self._head, self._info, site, None, None)
-        if self._plan.request_id:
-            request.known_id = self._plan.request_id
+        if self.plan.request_id:
+            request.known_id = self.plan.request_id
         try:
             result = one.function(request)
             if result is None and request.sent is None:

@@ -77,22 +77,27 @@ class Request:
     Handlers get one; they do not make any. Where a name repeats, the plain methods give the last
     value and those that end in ``List`` all of them.
 
+    These attributes are for the package.
+
     Attributes:
         known_id: The id, as far as it has one; ``requestId`` is what handlers ask.
+        channel: The connection, as long as a response can be sent by hand.
+        sent: The response that was given to ``send``.
+        started: Whether a response is being sent by hand.
     """
 
     __slots__ = (
         "_body",
-        "_channel",
         "_forms",
         "_head",
         "_headers",
         "_info",
         "_parameters",
-        "_sent",
         "_site",
-        "_started",
+        "channel",
         "known_id",
+        "sent",
+        "started",
     )
 
     def __init__(
@@ -107,12 +112,12 @@ class Request:
         self._info = info
         self._site = site
         self._body = body
-        self._channel = channel
+        self.channel = channel
         self._parameters: Mapping[str, Any] = {}
         self._headers: Optional[HeaderDict] = None
         self._forms: Optional[dict[str, Mapping[str, list[str]]]] = None
-        self._sent: Optional[Response] = None
-        self._started = False
+        self.sent: Optional[Response] = None
+        self.started = False
         self.known_id = ""
 
     # --- the request line ---
@@ -352,11 +357,11 @@ class Request:
             RuntimeError: a response is under way already.
             TypeError: it is none.
         """
-        if self._started or self._sent is not None:
+        if self.started or self.sent is not None:
             raise RuntimeError("the request has been answered already")
         if not isinstance(response, Response):
             raise TypeError(f"send takes a Response, not {type(response).__name__}")
-        self._sent = response
+        self.sent = response
 
     def sendHeaders(self, response: Response) -> None:
         """Send the head of a response now; its body follows by ``sendBody``.
@@ -383,11 +388,11 @@ class Request:
             ValueError: it is more than the Content-Length said.
             ConnectionError: the client has left.
         """
-        if not self._started:
+        if not self.started:
             raise RuntimeError("the body of a response follows its head: call sendHeaders first")
-        if self._channel is None:
+        if self.channel is None:
             raise RuntimeError("the handler has returned: its response is complete")
-        self._channel.write(data.encode("utf-8") if isinstance(data, str) else bytes(data))
+        self.channel.write(data.encode("utf-8") if isinstance(data, str) else bytes(data))
 
     # --- for the package ---
 
@@ -414,16 +419,6 @@ class Request:
         """What all requests of the server share."""
         return self._site
 
-    @property
-    def started(self) -> bool:
-        """Whether a response is being sent by hand."""
-        return self._started
-
-    @property
-    def sent(self) -> Optional[Response]:
-        """The response that was given to ``send``."""
-        return self._sent
-
     def start(self, answer: Answer) -> None:
         """Send a head now, as ``sendHeaders`` does.
 
@@ -432,21 +427,17 @@ class Request:
             ConnectionError: the client has left.
             ValueError: it cannot be sent, and nothing of it was.
         """
-        if self._channel is None or self._started or self._sent is not None:
+        if self.channel is None or self.started or self.sent is not None:
             raise RuntimeError("the request has been answered already")
-        self._started = True
+        self.started = True
         plan = self._head.memo
         if plan is not None and plan.extra is not None:
             answer = plan.extra.dress(answer)
         try:
-            self._channel.start(with_id(answer, self.known_id))
+            self.channel.start(with_id(answer, self.known_id))
         except ValueError:
-            self._started = False  # Nothing of it was sent.
+            self.started = False  # Nothing of it was sent.
             raise
-
-    def end(self) -> None:
-        """Let go of the connection: the next response on it is another request's."""
-        self._channel = None
 
     def bind(self, parameters: Mapping[str, Any]) -> None:
         """Take the values of the path template that matched."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .content import Content
     from .request import Request
 
+_new_tuple = tuple.__new__
+
 #: The body of a response that is there as a whole.
 Data = Union[str, bytes, bytearray, memoryview]
 
@@ -305,7 +307,9 @@ class Response:
             ValueError: no file can have such a name.
             UnsendableError: the body was a stream, and has been sent already.
         """
-        answer = Answer(self._status, self._fields, self._body, None, self._chunked, self._close)
+        # Answer(...) would be the same, and take twice as long: 0.2 us.
+        whole = (self._status, self._fields, self._body, None, self._chunked, self._close)
+        answer = _new_tuple(Answer, whole)
         if self._content is not None:
             return self._content.answer(answer, head)
         if self._stream is not None:
