@@ -9,7 +9,6 @@ from a signal handler.
 from __future__ import annotations
 
 import logging
-import selectors
 import socket
 import time
 from collections import deque
@@ -37,6 +36,7 @@ from .endpoint import (
 )
 from .listener import Exhausted, Listener, address_pair
 from .transport import Transport
+from .watch import begin_watch
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -53,11 +53,7 @@ _RESTART_GRACE = 0.25
 #: Connections above the limit that may hear a 503 at the same time.
 _OVERFLOW = 64
 
-_EVENTS = {
-    READ: selectors.EVENT_READ,
-    WRITE: selectors.EVENT_WRITE,
-    BOTH: selectors.EVENT_READ | selectors.EVENT_WRITE,
-}
+_WATCHED = (READ, WRITE, BOTH)
 
 #: Does what may take its time: WORK (the handler of a connection's request) or DISK. Returns what
 #: the connection wants then; GIVEN or OUSTED: the calling thread has nothing more to do with it.
@@ -91,7 +87,7 @@ class Poller:
         on_look: Callable[[float], None] = lambda now: None,
         pending: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._watch = begin_watch()
         self._max_connections = max_connections
         self._elsewhere = elsewhere
         self._on_look = on_look
@@ -106,16 +102,14 @@ class Poller:
         self._nudged: deque[Connection] = deque()
         self._longest_idle: list[Connection] = []
         self._selecting = False
-        # Windows has no more than 512 places in a select.
-        few = isinstance(self._selector, selectors.SelectSelector)
-        self._overflow = 4 if few else _OVERFLOW
+        self._overflow = 4 if self._watch.most < 1000 else _OVERFLOW
         self._fresh_until = 0.0  # how long connections may stay that have sent nothing yet
         self._full = False  # connections are refused, and the log says so already
         self._starved = False  # accepting has failed, and the log says so already
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
-        self._selector.register(self._wake_in, selectors.EVENT_READ, self._woken)
+        self._watch.add(self._wake_in, READ, self._woken)
 
     # --- from any thread ---
 
@@ -154,7 +148,7 @@ class Poller:
         """Accept connections from now on."""
         listener.adopt = self._adopt
         self._listeners[listener] = endpoint
-        self._watch(listener)
+        self._attend(listener)
 
     def poll(self, dispatch: Dispatch, longest: Optional[float]) -> bool:
         """Wait once and serve what is ready; return whether the calling thread still polls.
@@ -167,15 +161,15 @@ class Poller:
         self._selecting = True
         # What was returned before the flag was up woke nobody.
         waiting = not (self._again or self._returned or self._nudged)
-        events = self._selector.select(self._patience(longest) if waiting else 0)
+        ready = self._watch.wait(self._patience(longest) if waiting else 0)
         self._selecting = False
         now = time.monotonic()
-        for key, _ in events:
-            if isinstance(key.data, Connection):
-                if not self._serve(key.data, key.data.step, now, dispatch):
+        for who in ready:
+            if isinstance(who, Connection):
+                if not self._serve(who, who.step, now, dispatch):
                     return False
             else:
-                key.data()
+                who()
         for _ in range(len(self._nudged)):
             connection = self._nudged.popleft()
             # One that is not watched is with a worker, or its turn comes anyway.
@@ -239,17 +233,17 @@ class Poller:
         elif wants is PARK:
             self.disown(connection)
             connection.interest = PARK
-        elif connection.interest not in _EVENTS:
-            self._selector.register(connection.transport, _EVENTS[wants], connection)
+        elif connection.interest in _WATCHED:
+            self._watch.change(connection.transport, wants, connection)
             connection.interest = wants
         else:
-            self._selector.modify(connection.transport, _EVENTS[wants], connection)
+            self._watch.add(connection.transport, wants, connection)
             connection.interest = wants
 
     def disown(self, connection: Connection) -> None:
         """Stop watching a connection that another thread works on."""
-        if connection.interest in _EVENTS:
-            self._selector.unregister(connection.transport)
+        if connection.interest in _WATCHED:
+            self._watch.remove(connection.transport, connection)
         connection.interest = None
 
     def take_back(self) -> None:
@@ -284,11 +278,11 @@ class Poller:
         self.disown(connection)
         close_safely(connection)
 
-    def _watch(self, listener: Listener) -> None:
+    def _attend(self, listener: Listener) -> None:
         def accept() -> None:
             self._accept(listener)
 
-        self._selector.register(listener, selectors.EVENT_READ, accept)
+        self._watch.add(listener, READ, accept)
 
     def _woken(self) -> None:
         try:
@@ -315,7 +309,7 @@ class Poller:
             self._settle_step(connection, connection.expire, now)
         for listener in [waiting for waiting, until in self._paused.items() if until <= now]:
             del self._paused[listener]
-            self._watch(listener)
+            self._attend(listener)
 
     def _settle_step(
         self, connection: Connection, step: Callable[[float], Wants], now: float
@@ -339,7 +333,7 @@ class Poller:
             if not self._starved:
                 logger.warning("no connection can be accepted for now: %s", error)
             self._starved = True
-            self._selector.unregister(listener)
+            self._watch.remove(listener)
             now = time.monotonic()
             self._paused[listener] = now + _ACCEPT_PAUSE
             self._next_look = min(self._next_look, now + _ACCEPT_PAUSE)
@@ -407,7 +401,7 @@ class Poller:
                 self._next_look = min(self._next_look, self._fresh_until)
             else:
                 self._accept_last(listener)
-            self._selector.unregister(listener)
+            self._watch.remove(listener)
         self._paused.clear()
         for listener in self._listeners:
             listener.server_close()
@@ -447,7 +441,7 @@ class Poller:
             listener.socket.close()
         for connection in list(self._connections):
             connection.transport.close()
-        self._selector.close()
+        self._watch.close()
         self._wake_in.close()
         self._wake_out.close()
 
@@ -468,6 +462,6 @@ class Poller:
                 connection.transport.abort()
             else:
                 self._close(connection)
-        self._selector.close()
+        self._watch.close()
         self._wake_in.close()
         self._wake_out.close()
