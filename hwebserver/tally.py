@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Optional, Protocol
 
 #: What answers are told apart by, the first of them having had none.
 _CLASSES = ("", "1xx", "2xx", "3xx", "4xx", "5xx")
+_FINE = 2
 
 
 class Counting(Protocol):
@@ -31,17 +32,30 @@ class Tally:
 
     Attributes:
         transport: Its socket.
-        answers: How many requests ended with which class of status; 0: without an answer.
+        fine: How many requests ended with a status from 200 to 299, as most do.
+        others: How many ended with which other class of status, 0: without an answer; None: none.
         websocket: Whether it has become a WebSocket.
     """
 
-    __slots__ = ("_port", "answers", "transport", "websocket")
+    __slots__ = ("_port", "fine", "others", "transport", "websocket")
 
     def __init__(self, port: PortTally, transport: Counting) -> None:
         self._port = port
         self.transport = transport
-        self.answers = [0] * len(_CLASSES)
+        self.fine = 0
+        self.others: Optional[list[int]] = None
         self.websocket = False
+
+    def count(self, status: int) -> None:
+        """Count a request that has ended with another status than those of ``fine``."""
+        if self.others is None:
+            self.others = [0] * len(_CLASSES)
+        self.others[status // 100] += 1
+
+    def answers(self) -> Iterable[int]:
+        """Return how many requests ended with which class of status."""
+        numbers = self.others or [0] * len(_CLASSES)
+        return (number + self.fine * (kind == _FINE) for kind, number in enumerate(numbers))
 
     def end(self) -> None:
         """Add it to what was done on the port; a second call does nothing."""
@@ -77,7 +91,7 @@ class PortTally:
             self._open.remove(tally)
             self._received += tally.transport.received
             self._sent += tally.transport.sent
-            self._answers = [a + b for a, b in zip(self._answers, tally.answers)]
+            self._answers = [a + b for a, b in zip(self._answers, tally.answers())]
 
     def numbers(self) -> dict[str, Any]:
         """Return them, by their names in ``Server.statistics``."""
@@ -88,7 +102,7 @@ class PortTally:
             for one in running:
                 received += one.transport.received
                 sent += one.transport.sent
-                answers = [a + b for a, b in zip(answers, one.answers)]
+                answers = [a + b for a, b in zip(answers, one.answers())]
         return {
             "connections": len(running),
             "accepted": accepted,

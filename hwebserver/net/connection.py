@@ -539,30 +539,23 @@ class Connection:
             return CLOSE
         if self._delivery is not None and self._delivery.streams:
             return self._work_on_stream(self._delivery, exchange)
-        channel = self._channel
-        if channel is None:
-            patience = self._endpoint.timeouts.send
-            channel = self._channel = HandChannel(self.transport, self._write_head, patience)
         if self._awaited is not None:
-            return self._work_on_result(self._awaited, channel, exchange)
-        return self._answer(exchange.respond(channel), channel, exchange)
+            return self._work_on_result(self._awaited, exchange)
+        return self._answer(exchange.respond(self), exchange)
 
-    def _work_on_result(self, awaited: Pending, channel: HandChannel, exchange: Exchange) -> Wants:
+    def _work_on_result(self, awaited: Pending, exchange: Exchange) -> Wants:
         """Answer with what a handler returned or raised elsewhere."""
         self._awaited = None
         if self._left and awaited.cancelled:
             return CLOSE
-        answer = exchange.conclude(channel, awaited.result, awaited.error)
+        answer = exchange.conclude(self, awaited.result, awaited.error)
         if self._left and answer is not None:
             self._drop(answer)
             return CLOSE
-        return self._answer(answer, channel, exchange)
+        return self._answer(answer, exchange)
 
     def _answer(
-        self,
-        answer: Union[Answer, Later, Upgrade, TakeBody, None],
-        channel: HandChannel,
-        exchange: Exchange,
+        self, answer: Union[Answer, Later, Upgrade, TakeBody, None], exchange: Exchange
     ) -> Wants:
         if isinstance(answer, Answer):
             if self._intake is not None and not self._comes_cheaply(self._intake):
@@ -575,9 +568,31 @@ class Connection:
             return AGAIN
         if answer is not None:
             return self._defer(answer, exchange)
+        channel, self._channel = self._channel, None
+        if channel is None:
+            return CLOSE
         rest = channel.end()
         self._sent = channel.sent
         return CLOSE if rest is None else self._send_bytes(rest, time.monotonic())
+
+    # What ``exchange.Channel`` promises, for a response that the handler sends by hand:
+
+    def start(self, answer: Answer) -> None:
+        """Send a head; see ``exchange.Channel``."""
+        patience = self._endpoint.timeouts.send
+        self._channel = HandChannel(self.transport, self._write_head, patience)
+        self._channel.start(answer)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body; see ``exchange.Channel``."""
+        if self._channel is None:
+            raise ValueError("the head of the response has not been sent")
+        self._channel.write(data)
+
+    def abort(self) -> None:
+        """Leave the response unfinished; see ``exchange.Channel``."""
+        if self._channel is not None:
+            self._channel.abort()
 
     def _defer(self, deferred: Later, exchange: Exchange) -> Wants:
         """Have the loop, or the host's main thread, run the rest of the handler."""
@@ -970,7 +985,10 @@ class Connection:
                 delivery.clear()
         finally:
             if exchange is not None:
-                self._tally.answers[status // 100] += 1
+                if 200 <= status < 300:
+                    self._tally.fine += 1
+                else:
+                    self._tally.count(status)
                 exchange.finish(status, sent, now - self._began)
 
     def close(self) -> None:

@@ -134,7 +134,7 @@ def address_pair(address: Any) -> tuple[str, int]:
     That has none if it was not bound, as those of clients are not: then the host is empty.
     """
     if isinstance(address, tuple):
-        return str(address[0]), int(address[1])
+        return address if len(address) == 2 else address[:2]
     path = os.fsdecode(address)
     return f"unix:{'@' + path[1:] if path[:1] == chr(0) else path}" if path else "", 0
 

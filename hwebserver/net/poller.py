@@ -98,6 +98,7 @@ class Poller:
         self._listeners: dict[Listener, Endpoint] = {}
         self._paused: dict[Listener, float] = {}
         self._again: deque[Connection] = deque()
+        self._local = ("", 0)  # what the last connection was made to
         self._returned: deque[tuple[Connection, Wants]] = deque()
         self._nudged: deque[Connection] = deque()
         self._longest_idle: list[Connection] = []
@@ -345,15 +346,18 @@ class Poller:
         endpoint = self._listeners[listener]
         try:
             transport = Transport(sock)
-            local = sock.getsockname()
+            local = address_pair(sock.getsockname())
         except OSError:
             sock.close()  # The client has left already.
             return
+        if local == self._local:
+            local = self._local  # One for all takes less memory.
+        self._local = local
         info = ConnectionInfo(
             address_pair(address) if isinstance(address, tuple) else ("", 0),
-            address_pair(local),
+            local,
             endpoint.port,
-            sock.fileno(),
+            transport.fileno(),
             endpoint.port.secure,
         )
         connection = Connection(transport, info, endpoint, now)

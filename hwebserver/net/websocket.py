@@ -495,7 +495,7 @@ class WebSocketConnection:
 
     def _answered(self, status: int) -> None:
         self._status = status
-        self._tally.answers[status // 100] += 1
+        self._tally.count(status)
 
     async def receive(self) -> Optional[Message]:
         """Return the next message; None: there will be none."""

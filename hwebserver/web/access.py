@@ -111,6 +111,8 @@ class Access:
         self._exempt = parse_hosts("SSL_REDIRECT_EXEMPT", values["SSL_REDIRECT_EXEMPT"])
         self._hsts = _hsts(values)
         self._secure = Extra(self._hsts) if self._hsts else None
+        # What pages of this site get, which differs little.
+        self._extras: dict[tuple[object, ...], Extra] = {}
 
     def effective(self, head: RequestHead, info: ConnectionInfo) -> ConnectionInfo:
         """Return what is believed of a connection: what a trusted proxy says, else what is seen.
@@ -244,7 +246,11 @@ class Access:
         if not (lines or vary or always):
             return None
         # Unless CORS is set up, pages of other origins are rare, and most answers are never kept.
-        return Extra(lines, (), vary, self._cors.closed, always)
+        key = lines, vary, always
+        extra = self._extras.get(key)
+        if extra is None:
+            extra = self._extras[key] = Extra(lines, (), vary, self._cors.closed, always)
+        return extra
 
     def _may_call(self, head: RequestHead, host: _Host, bind: Bind, caller: _Caller) -> bool:
         """Say whether pages of an origin may call functions and open WebSockets."""

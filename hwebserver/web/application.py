@@ -12,7 +12,7 @@ import errno
 import logging
 from collections.abc import Awaitable, Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest, MainThreadError, UnsendableError
 from ..exchange import (
@@ -80,15 +80,17 @@ _FREQUENT = frozenset((str, bytes, dict, list, type(None)))
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
-class Plan(NamedTuple):
-    """What requests with one head lead to.
+class Plan:
+    """What requests with one head lead to; found out once, and then only read.
 
-    Attributes:
+    Args:
         version: That of the tables when this was found out.
         matches: The registrations that may answer, the one that wins first.
         refusal: What to say at once; then there are no matches.
-        pace: That of the registration that wins.
         handshake: What an upgrade to a WebSocket asks for.
+
+    Attributes:
+        pace: That of the registration that wins.
         reader: What reads the body, if there is one.
         takes_body: Whether there is one, and it is for somebody.
         bare: Whether a request has no body, nor anything else that its answer needs.
@@ -99,19 +101,41 @@ class Plan(NamedTuple):
         guards: The filters that see the request before its body is read.
     """
 
-    version: int
-    matches: list[Match]
-    refusal: Optional[Response] = None
-    pace: Pace = _NO_PACE
-    handshake: Optional[Handshake] = None
-    reader: Any = None
-    takes_body: bool = False
-    bare: bool = False
-    handler: Optional[Handler] = None
-    request_id: str = ""
-    info: Optional[ConnectionInfo] = None
-    extra: Optional[Extra] = None
-    guards: tuple[Filter, ...] = ()
+    __slots__ = (
+        "bare",
+        "extra",
+        "guards",
+        "handler",
+        "handshake",
+        "info",
+        "matches",
+        "pace",
+        "reader",
+        "refusal",
+        "request_id",
+        "takes_body",
+        "version",
+    )
+
+    def __init__(
+        self,
+        version: int,
+        matches: list[Match],
+        refusal: Optional[Response] = None,
+        handshake: Optional[Handshake] = None,
+    ) -> None:
+        self.version = version
+        self.matches = matches
+        self.refusal = refusal
+        self.handshake = handshake
+        self.pace = matches[0].route.pace if matches else _NO_PACE
+        self.reader: Any = None
+        self.takes_body = self.bare = False
+        self.handler: Optional[Handler] = None
+        self.request_id = ""
+        self.info: Optional[ConnectionInfo] = None
+        self.extra: Optional[Extra] = None
+        self.guards: tuple[Filter, ...] = ()
 
 
 class Application:
@@ -151,7 +175,8 @@ class Application:
         tables = self._registry.tables
         version = tables.version
         if plan is None or plan.version != version:
-            plan = head.memo = self._complete(self._plan(tables, version, head, info), head)
+            plan = head.memo = self._plan(tables, version, head, info)
+            self._complete(plan, head)
         if plan.bare:
             if type(spent) is Exchange and spent.plan is plan:
                 return spent
@@ -165,24 +190,18 @@ class Application:
         kind = GuardedExchange if plan.guards else Exchange
         return kind(self, head, plan.info or info, plan, body, inlet)
 
-    def _complete(self, plan: Plan, head: RequestHead) -> Plan:
+    def _complete(self, plan: Plan, head: RequestHead) -> None:
         """Add to a plan what need not be found out for each of its requests."""
         decided = plan.refusal is not None or plan.handshake is not None
-        reader = None if decided else _body_reader(plan)
+        reader = plan.reader = None if decided else _body_reader(plan)
         # A body of no bytes is one too: a form that is not even ended.
         sent = head.has_body or "content-length" in head.fields.combined
-        takes_body = sent and not decided
-        bare = not (takes_body or plan.guards or isinstance(reader, ASGIMount))
-        handler, request_id = _plain_handler(plan), given_id(head)
-        if handler is not None and self.site.all_on_main_thread:
-            handler = for_setting(handler)
-        return plan._replace(
-            reader=reader,
-            takes_body=takes_body,
-            bare=bare,
-            handler=handler,
-            request_id=request_id,
-        )
+        plan.takes_body = sent and not decided
+        plan.bare = not (plan.takes_body or plan.guards or isinstance(reader, ASGIMount))
+        plan.request_id = given_id(head)
+        plan.handler = _plain_handler(plan)
+        if plan.handler is not None and self.site.all_on_main_thread:
+            plan.handler = for_setting(plan.handler)
 
     def _body(self, head: RequestHead, target: Any) -> Body:
         """Return where the body of a request goes.
@@ -211,7 +230,8 @@ class Application:
         request_id = given_id(head)
         self.log_refusal(error, info, request_id)
         response = _error_response(head, error.status, error.message)
-        plan = Plan(0, [], response, request_id=request_id, info=info, extra=extra)
+        plan = Plan(0, [], response)
+        plan.request_id, plan.info, plan.extra = request_id, info, extra
         return Exchange(self, head, info, plan)
 
     def log_refusal(self, error: HTTPError, info: ConnectionInfo, request_id: str) -> None:
@@ -240,13 +260,15 @@ class Application:
         if verdict.refusal is not None:
             response = self._turn_away(head, info, verdict.refusal)
             # The next one is planned anew, so that it is logged too.
-            return Plan(_NEVER, [], response, info=info, extra=verdict.extra)
-        if upgrade:
+            plan = Plan(_NEVER, [], response)
+        elif upgrade:
             plan = self._plan_upgrade(tables.sockets, version, head, info, found)
         else:
             plan = self._plan_request(tables.sockets, version, head, info, found)
-        guards = tables.filters.find(head.path, info.port.keys)
-        return plan._replace(info=info, extra=verdict.extra, guards=guards)
+        plan.info, plan.extra = info, verdict.extra
+        if verdict.refusal is None:
+            plan.guards = tables.filters.find(head.path, info.port.keys)
+        return plan
 
     def _turn_away(self, head: RequestHead, info: ConnectionInfo, refusal: Refusal) -> Response:
         """Return the answer for one who may not come in, and log why."""
@@ -280,7 +302,7 @@ class Application:
             found = [match for match in found if _is_there(match)]
         matches = [match for match in found if match.route.allows(head.method)]
         if matches:
-            return Plan(version, matches, None, matches[0].route.pace)
+            return Plan(version, matches)
         if not found:
             if sockets.find(head.path, info.port.keys):
                 error = HTTPError(426, "Here is a WebSocket, which is opened by an upgrade.")
@@ -314,7 +336,7 @@ class Application:
             handshake = read_handshake(head)
         except HTTPError as error:
             return Plan(version, [], _upgrade_error(head, error))
-        return Plan(version, found[:1], None, found[0].route.pace, handshake)
+        return Plan(version, found[:1], None, handshake)
 
 
 def _place_of(head: RequestHead, upgrade: bool, found: list[Match]) -> Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Optional
 
 from ..exchange import Answer
 from ..protocol.headers import list_items
@@ -12,14 +11,17 @@ from ..protocol.response import Line
 _ALLOW_ORIGIN = "access-control-allow-origin"
 _ALLOW_CREDENTIALS = "access-control-allow-credentials"
 
+#: How much is remembered of what was made.
+_MOST_KNOWN = 64
+
 #: Fields of an answer that a cache may keep and use again (RFC 9111 3 and 4).
 _KEPT = frozenset(("cache-control", "etag", "expires", "last-modified"))
 
 
 class Extra:
-    """What is added to the answers to requests with one head.
+    """What is added to the answers to some requests.
 
-    Most answers to them have the same fields, so the last ones are remembered.
+    Most answers have the same fields as others, so what was made of some is remembered.
 
     Args:
         lines: Fields for answers that have none of the name.
@@ -30,7 +32,7 @@ class Extra:
         always: Fields that replace those of an answer.
     """
 
-    __slots__ = ("_always", "_cors", "_last", "_vary", "_when_kept", "lines")
+    __slots__ = ("_always", "_cors", "_known", "_vary", "_when_kept", "lines")
 
     def __init__(
         self,
@@ -45,15 +47,14 @@ class Extra:
         self._vary = vary
         self._when_kept = when_kept
         self._always = always
-        self._last: Optional[tuple[tuple[Line, ...], tuple[Line, ...]]] = None
+        # By the identities of the fields of answers, which stay theirs as long as they are in here.
+        self._known: dict[int, tuple[tuple[Line, ...], tuple[Line, ...]]] = {}
 
     def dress(self, answer: Answer) -> Answer:
         """Return an answer with the fields; a second time changes nothing."""
         own = answer.fields
-        last = self._last
-        if last is None or last[0] is not own:
-            last = self._last = own, self._dressed(own)
-        fields = last[1]
+        known = self._known.get(id(own))
+        fields = self._dressed(own) if known is None else known[1]
         if fields is own:
             return answer
         return Answer(
@@ -61,6 +62,13 @@ class Extra:
         )
 
     def _dressed(self, own: tuple[Line, ...]) -> tuple[Line, ...]:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known = {}
+        fields = self._made_of(own)
+        self._known[id(own)] = own, fields
+        return fields
+
+    def _made_of(self, own: tuple[Line, ...]) -> tuple[Line, ...]:
         names = {str(name).lower() for name, _ in own}
         added = [line for line in self.lines if line[0].lower() not in names]
         replaced = {name.lower() for name, _ in self._always}
