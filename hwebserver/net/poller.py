@@ -97,6 +97,7 @@ class Poller:
         self._connections: set[Connection] = set()
         self._listeners: dict[Listener, Endpoint] = {}
         self._paused: dict[Listener, float] = {}
+        self._newcomers: deque[Connection] = deque()  # accepted, and not looked at yet
         self._again: deque[Connection] = deque()
         self._local = ("", 0)  # what the last connection was made to
         self._returned: deque[tuple[Connection, Wants]] = deque()
@@ -161,7 +162,7 @@ class Poller:
         self.take_back()
         self._selecting = True
         # What was returned before the flag was up woke nobody.
-        waiting = not (self._again or self._returned or self._nudged)
+        waiting = not (self._again or self._returned or self._nudged or self._newcomers)
         ready = self._watch.wait(self._patience(longest) if waiting else 0)
         self._selecting = False
         now = time.monotonic()
@@ -171,6 +172,8 @@ class Poller:
                     return False
             else:
                 who()
+        if self._newcomers and not self._greet(now, dispatch):
+            return False
         for _ in range(len(self._nudged)):
             connection = self._nudged.popleft()
             # One that is not watched is with a worker, or its turn comes anyway.
@@ -183,6 +186,18 @@ class Poller:
                 return False
         if now >= self._next_look:
             self._look_at_deadlines(now)
+        return True
+
+    def _greet(self, now: float, dispatch: Dispatch) -> bool:
+        """Serve connections that were accepted just now: mostly a request has come with them.
+
+        One that is closed behind its answer is then never watched at all. Returns whether the
+        calling thread still polls.
+        """
+        while self._newcomers:
+            connection = self._newcomers.popleft()
+            if not self._serve(connection, connection.step, now, dispatch):
+                return False
         return True
 
     def _serve(
@@ -377,7 +392,7 @@ class Poller:
             error = HTTPError(503, "The server has as many connections as it may have.")
             self._settle_step(connection, lambda now: connection.refuse(error, now), now)
         else:
-            self._settle(connection, READ)
+            self._newcomers.append(connection)
 
     def _close_longest_idle(self) -> bool:
         """Close the kept connection that has waited longest; return whether there was one."""
@@ -424,6 +439,8 @@ class Poller:
         calling thread still polls.
         """
         now = time.monotonic()
+        if not self._greet(now, dispatch):
+            return False
         for connection in list(self._connections):
             if connection.interest is not None:
                 self._settle_step(connection, connection.hurry, now)
@@ -459,8 +476,9 @@ class Poller:
             listener.server_close()
         while self._returned:
             self._close(self._returned.popleft()[0])
-        while self._again:
-            self._close(self._again.popleft())
+        for waiting in (self._again, self._newcomers):
+            while waiting:
+                self._close(waiting.popleft())
         for connection in list(self._connections):
             if connection.interest is None:
                 connection.transport.abort()
