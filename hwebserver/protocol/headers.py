@@ -1,29 +1,42 @@
 """Field lines: ordered, looked up without regard to case; lists and parameters in their values.
 
 The lines are kept as they came (RFC 9110 5.3: the order of equal names matters), and beside them
-a table of lower-case names with the combined value of each. Everything here is linear in the size
-of its input.
+a table of lower-case names with the combined value of each. Few ask for the lines, so they stay
+one text until somebody does. Everything here is linear in the size of its input.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Optional
+from typing import Optional, Union
+
+Lines = list[tuple[str, str]]
 
 
 class Fields:
     """The field lines of one message.
 
     Args:
-        lines: Pairs of name and value, in order, names as sent.
+        lines: Pairs of name and value, in order, names as sent; or the head that they stand in,
+            which has been found to be valid.
         combined: Lower-case name to value, repeated lines joined as RFC 9110 5.3 says.
     """
 
-    __slots__ = ("combined", "lines")
+    __slots__ = ("_lines", "combined")
 
-    def __init__(self, lines: list[tuple[str, str]], combined: dict[str, str]) -> None:
-        self.lines = lines
+    def __init__(self, lines: Union[Lines, bytes], combined: dict[str, str]) -> None:
+        self._lines = lines
         self.combined = combined
+
+    @property
+    def lines(self) -> Lines:
+        """Pairs of name and value, in order, names as sent."""
+        lines = self._lines
+        if isinstance(lines, bytes):
+            texts = [text for text in lines.decode("latin-1").split("\r\n") if text]
+            parts = (text.partition(":") for text in texts[1:])
+            lines = self._lines = [(name, value.strip(" \t")) for name, _, value in parts]
+        return lines
 
     def get(self, name: str) -> Optional[str]:
         """Return the combined value of the field of that lower-case name, or None."""

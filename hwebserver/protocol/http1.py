@@ -64,6 +64,10 @@ _FREQUENT = {
 _ONCE = frozenset(("content-length", "content-type", "host", "transfer-encoding"))
 
 
+#: Fields that say whether a body comes, and how.
+_OF_BODIES = frozenset(("content-length", "expect", "transfer-encoding"))
+
+
 class RequestHead:
     """The head of one request; the same object may serve many requests with the same head.
 
@@ -109,11 +113,15 @@ class RequestHead:
         self.path = parts.path
         self.query = parts.query
         self.scheme = parts.scheme
-        self.authority = _authority(parts, minor, fields.combined)
-        self.content_length = _body_framing(minor, fields.combined)
+        combined = fields.combined
+        self.authority = _authority(parts, minor, combined)
+        self.keep_alive = _keep_alive(minor, combined)
+        self.content_length: Optional[int] = 0
+        self.expects_continue = False
+        if not _OF_BODIES.isdisjoint(combined):
+            self.content_length = _body_framing(minor, combined)
+            self.expects_continue = _expects_continue(minor, combined)
         self.has_body = self.content_length != 0
-        self.keep_alive = _keep_alive(minor, fields.combined)
-        self.expects_continue = _expects_continue(minor, fields.combined)
         self.memo: Any = None
 
 
@@ -216,53 +224,58 @@ def _minor_version(version: str) -> int:
     return min(1, int(match[2]))
 
 
-def parse_head(raw: bytes, limits: Limits) -> RequestHead:
+def parse_head(
+    raw: bytes, limits: Limits, start: int = 0, end: Optional[int] = None
+) -> RequestHead:
     """Parse a whole head.
 
     Args:
-        raw: From the request line to the last field line, without the line ends after it.
+        raw: What it stands in, with empty lines around it at the most.
         limits: What the head may cost.
+        start: Where its request line begins.
+        end: Where its last field line ends, without the line end; None: where ``raw`` does.
 
     Raises:
         ProtocolError: with the status that says what is wrong.
     """
-    lines = raw.decode("latin-1").split("\r\n")
+    head = raw[start:end]
+    lines = head.decode("latin-1").split("\r\n")
     method, target, minor = parse_request_line(lines[0], limits)
     # RFC 9112 2.2 and RFC 9110 5.5: without its permitted bytes nothing is left but line ends.
-    if raw.translate(None, grammar.FIELD_BYTES) != b"\r\n" * (len(lines) - 1):
+    if head.translate(None, grammar.FIELD_BYTES) != b"\r\n" * (len(lines) - 1):
         raise ProtocolError(400, "The head holds a control character or a bare CR or LF.")
     if len(lines) - 1 > limits.field_count:
         raise ProtocolError(431, f"The request has more than {limits.field_count} fields.")
-    if (
-        len(raw) > limits.field_line
-        and len(max(lines[1:], key=len, default="")) > limits.field_line
-    ):
+    del lines[0]
+    if len(head) > limits.field_line and len(max(lines, key=len, default="")) > limits.field_line:
         raise ProtocolError(431, f"A field line is over {limits.field_line} bytes.")
-    return RequestHead(method, target, minor, parse_fields(lines[1:]))
+    return RequestHead(method, target, minor, Fields(raw, combine_lines(lines)))
 
 
-def parse_fields(lines: list[str]) -> Fields:
+def combine_lines(lines: list[str]) -> dict[str, str]:
     """Parse field lines whose bytes are known to be permitted (RFC 9112 5).
+
+    Returns:
+        Lower-case name to value, repeated lines joined as RFC 9110 5.3 says.
 
     Raises:
         ProtocolError: 400 for a name that is no token (that is also how a folded line, a space
             before the colon and an empty name show) and for a repeated framing field.
     """
-    pairs: list[tuple[str, str]] = []
     combined: dict[str, str] = {}
+    frequent = _FREQUENT
     for line in lines:
         name, colon, value = line.partition(":")
-        lower = _FREQUENT.get(name) or _field_name(name)
+        lower = frequent.get(name) or _field_name(name)
         if not colon:
             raise ProtocolError(400, "A field line has no colon.")
-        value = value.strip(" \t")
-        pairs.append((name, value))
         if lower in combined:
             if lower in _ONCE:
                 raise ProtocolError(400, f"The field {name} stands there twice.")
-            value = combine(lower, combined[lower], value)
-        combined[lower] = value
-    return Fields(pairs, combined)
+            combined[lower] = combine(lower, combined[lower], value.strip(" \t"))
+        else:
+            combined[lower] = value.strip(" \t")
+    return combined
 
 
 def _field_name(name: str) -> str:
@@ -390,14 +403,15 @@ class RequestReader:
         if end < 0:
             self._check_unfinished(buffer, start)
             return None
+        raw = bytes(buffer[: end + 4])
         try:
-            head = parse_head(bytes(buffer[start:end]), self._limits)
+            head = parse_head(raw, self._limits, start, end)
         except ProtocolError:
             # A fault that shows before the end of the head comes first, as it does when the head
             # arrives byte by byte.
             self._check_unfinished(buffer[: end + 3], start)
             raise
-        self._raw = bytes(buffer[: end + 4])
+        self._raw = raw
         self._previous = head
         self._buffer = buffer[end + 4 :]
         self._seen = 0

@@ -8,6 +8,7 @@ separator; it is not normalised.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple, Optional
 from urllib.parse import parse_qsl, unquote
 
@@ -48,6 +49,7 @@ def parse_target(method: str, text: str) -> Target:
     return Target(path or "/", query or "", scheme.lower(), check_authority(authority))
 
 
+@lru_cache(maxsize=256)  # Clients ask for few hosts, each of them again and again.
 def check_authority(text: str) -> str:
     """Return a host with an optional port as it came, if it is one (RFC 9110 7.2, RFC 3986 3.2).
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NamedTuple, Optional
 from urllib.parse import unquote_to_bytes
 
@@ -144,7 +145,7 @@ class Access:
             place: What it is for.
         """
         bind = _bind_of(info)
-        host = _Host.of(head, info)
+        host = _read_host(host_of(head, info), info.secure)
         refusal = self._check_host(host, bind)
         if refusal is not None:
             return Verdict(refusal, self.added(info))
@@ -315,16 +316,6 @@ class _Host(NamedTuple):
     port: Optional[int]
     usual: int
 
-    @classmethod
-    def of(cls, head: RequestHead, info: ConnectionInfo) -> _Host:
-        text = host_of(head, info)
-        name, port = split_authority(text)
-        try:
-            name = canonical_host(name)
-        except ValueError:
-            pass  # An address with a zone, of a connection that named no host.
-        return cls(text, name, port, 443 if info.secure else 80)
-
     @property
     def bare(self) -> str:
         """As the client wrote it, without the port."""
@@ -346,6 +337,16 @@ class _Host(NamedTuple):
         if origin.host == self.name:
             return True
         return bind is Bind.LOOPBACK and is_loopback(origin.host) and is_loopback(self.name)
+
+
+@lru_cache(maxsize=256)  # Clients ask for few hosts, each of them again and again.
+def _read_host(text: str, secure: bool) -> _Host:
+    name, port = split_authority(text)
+    try:
+        name = canonical_host(name)
+    except ValueError:
+        pass  # An address with a zone, of a connection that named no host.
+    return _Host(text, name, port, 443 if secure else 80)
 
 
 def _bind_of(info: ConnectionInfo) -> Bind:

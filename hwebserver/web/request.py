@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Optional
 from urllib.parse import quote, urljoin
@@ -479,6 +480,7 @@ def host_of(head: RequestHead, info: ConnectionInfo) -> str:
     return f"[{address}]:{number}" if ":" in address else f"{address}:{number}"
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Say whether a host name or an address means this machine alone (RFC 6761 6.3)."""
     name = host.strip("[]").lower().rstrip(".")

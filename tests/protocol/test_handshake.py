@@ -13,7 +13,8 @@ from hwebserver.protocol.handshake import (
     read_handshake,
     switching_protocols,
 )
-from hwebserver.protocol.http1 import Limits, parse_fields, parse_head
+from hwebserver.protocol.headers import Fields
+from hwebserver.protocol.http1 import Limits, combine_lines, parse_head
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # the example of RFC 6455 1.3
 
@@ -77,12 +78,12 @@ def extensions(value):
 def test_an_upgrade_names_websocket_and_the_connection(upgrade, connection, verdict):
     lines = [] if upgrade is None else [f"Upgrade: {upgrade}"]
     lines += [] if connection is None else [f"Connection: {connection}"]
-    assert is_upgrade(parse_fields(lines)) is verdict
+    assert is_upgrade(Fields([], combine_lines(lines))) is verdict
 
 
 def test_the_names_may_come_in_several_field_lines():
     lines = ["Upgrade: h2c", "Upgrade: websocket", "Connection: close", "Connection: Upgrade"]
-    assert is_upgrade(parse_fields(lines))
+    assert is_upgrade(Fields([], combine_lines(lines)))
 
 
 # --- what it asks for ---
