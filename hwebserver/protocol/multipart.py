@@ -129,6 +129,8 @@ def boundary_of(content_type: str) -> Optional[bytes]:
     Raises:
         HTTPError: 400, there is no boundary, more than one, or one that RFC 2046 does not allow.
     """
+    if content_type[:9].lower() != "multipart":
+        return None  # as most are, and this takes no time to see
     kind, parameters = media_type(content_type)
     if kind != "multipart/form-data":
         return None

@@ -295,7 +295,8 @@ class Application:
         if head.path == "*":
             return Plan(version, [], _allow(Response(b"", 204, ""), _METHODS))
         allowed = all(match.route.allows(head.method) for match in found)
-        if head.method not in ("GET", "HEAD", "OPTIONS") or not allowed:
+        files = any(match.route.kind is Kind.FILES for match in found)
+        if files and (head.method not in ("GET", "HEAD", "OPTIONS") or not allowed):
             # Files answer any method, with 405; but no body is awaited for one that is not there,
             # and what other registrations say of the method counts then.
             version = _NEVER  # Which files are there may be another thing at the next request.

@@ -27,13 +27,19 @@ def parse_json(data: bytes) -> Any:
     Raises:
         ValueError: it is no JSON, or is nested too deeply.
     """
-    long = len(data) > _MAX_DIGITS
+    decoder = _short if len(data) <= _MAX_DIGITS else _long
     try:
-        return json.loads(
-            data, parse_constant=_refuse_constant, parse_int=_parse_int if long else None
-        )
+        return decoder.decode(_text(data))
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def _text(data: bytes) -> str:
+    """Return a text in JSON as one of Python's, as ``json.loads`` does."""
+    start = data[:4]
+    if start.isascii() and 0 not in start:
+        return data.decode("utf-8", "surrogatepass")  # as most are
+    return data.decode(json.detect_encoding(data), "surrogatepass")
 
 
 def _refuse_constant(name: str) -> Any:
@@ -46,6 +52,9 @@ def _parse_int(digits: str) -> int:
     return int(digits)
 
 
+# ``json.loads`` makes a decoder for each text that is not to be read in the usual way.
+_short = json.JSONDecoder(parse_constant=_refuse_constant)
+_long = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int)
 _encode = json.JSONEncoder(allow_nan=False, separators=(", ", ": ")).encode
 
 
