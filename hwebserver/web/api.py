@@ -86,6 +86,9 @@ class APIFunction:
         self._return_binary = return_binary
         self._arg_types = dict(arg_types or {})
         self._json_default = json_default
+        from .jsontext import write_json  # once, and not at each call: that costs 0.9 us
+
+        self._write_json = write_json
         self._inspect()
 
     def _inspect(self) -> None:
@@ -101,12 +104,12 @@ class APIFunction:
         parameters = self._signature.parameters.values() if self._signature else ()
         self._may_be_none = {one.name for one in parameters if one.default is None}
         # Of a function whose parameters are all plain ones: their names behind the request, and
-        # how many of them must be given.
-        self._names: Optional[tuple[str, ...]] = None
+        # those that must be given.
+        self._names: Optional[set[str]] = None
         plain = [one for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD]
         if plain and len(plain) == len(parameters):
-            self._names = tuple(one.name for one in plain[1:])
-            self._needed = sum(one.default is one.empty for one in plain[1:])
+            self._names = {one.name for one in plain[1:]}
+            self._needed = {one.name for one in plain[1:] if one.default is one.empty}
 
     @property
     def target(self) -> Callable[..., Any]:
@@ -155,11 +158,12 @@ class APIFunction:
         ``Signature.bind`` takes that look; it costs 8 us and is mostly not needed.
         """
         names = self._names
-        if names is None or len(args) > len(names) or (self._arg_types and args):
+        if names is None:
             return False
-        given, rest = len(args), names[len(args) :]
-        needed = names[given : self._needed]
-        return all(name in kwargs for name in needed) and all(name in rest for name in kwargs)
+        if not args:
+            return self._needed <= kwargs.keys() <= names
+        by_place = not kwargs and not self._arg_types
+        return by_place and len(self._needed) <= len(args) <= len(names)
 
     def _convert(self, name: str, value: Any) -> Any:
         """Make of an argument what its type says."""
@@ -189,9 +193,7 @@ class APIFunction:
         if self._return_binary:
             kind = type(result).__name__
             raise UnsendableError(f"{self.name} returns {kind}, but return_binary sends bytes")
-        from .jsontext import write_json
-
-        return Response(write_json(result, self._json_default), 200, "application/json")
+        return Response(self._write_json(result, self._json_default), 200, _JSON)
 
 
 def convert(value: Any, kind: Callable[[Any], Any]) -> Any:
@@ -251,8 +253,12 @@ class Call(NamedTuple):
     kwargs: dict[str, Any]
 
 
-def read_call(request: Request) -> Call:
+def read_call(request: Request, parse_json: Callable[[bytes], Any]) -> Call:
     """Return the call that a request makes.
+
+    Args:
+        request: The request.
+        parse_json: Reads JSON, as in ``jsontext``.
 
     Raises:
         CallError: it makes none.
@@ -262,14 +268,14 @@ def read_call(request: Request) -> Call:
         kind, _ = media_type(kind)
     if kind == _JSON:
         request.check_size(request.site.max_json_size, "JSON")
-        return _parse_call(request.body(), "the body")
+        return _parse_call(request.body(), "the body", parse_json)
     if kind not in ("application/x-www-form-urlencoded", "multipart/form-data", ""):
         raise CallError(
             f"a call is a form or application/json, and this server cannot read {kind} for it", 415
         )
     form = request.POST()
     if "json" in form:
-        call = _parse_call(form["json"].encode("utf-8"), "the field 'json'")
+        call = _parse_call(form["json"].encode("utf-8"), "the field 'json'", parse_json)
     else:
         name = form.pop("cmd_function", None)
         if name is None:
@@ -291,9 +297,7 @@ def _with_files(call: Call, request: Request) -> Call:
     return call._replace(kwargs={**call.kwargs, **files}) if files else call
 
 
-def _parse_call(text: bytes, where: str) -> Call:
-    from .jsontext import parse_json
-
+def _parse_call(text: bytes, where: str, parse_json: Callable[[bytes], Any]) -> Call:
     try:
         data = parse_json(text)
     except ValueError as error:
@@ -324,6 +328,9 @@ class API:
 
     def add(self, function: APIFunction) -> None:
         """Register a function; it replaces one of that name and those ports."""
+        from .jsontext import parse_json  # as in ``APIFunction``
+
+        self._parse_json = parse_json
         with self._lock:
             others = self._functions.get(function.name, ())
             new = (function.ports, function.owner)
@@ -369,7 +376,7 @@ class API:
         thread first.
         """
         try:
-            call = read_call(request)
+            call = read_call(request, self._parse_json)
             function = self.find(call.name, request.port_keys)
             everything = request.site.all_on_main_thread and not function.is_coroutine
             if function.main_thread or everything:

@@ -17,6 +17,9 @@ from ..errors import UnsendableError
 #: Numbers with more digits are refused, as CPython itself does since 3.11.
 _MAX_DIGITS = 4300
 
+#: What a value with others in it begins with.
+_OPENING = ("{", "[")
+
 
 def parse_json(data: bytes) -> Any:
     """Return what a text in JSON says.
@@ -28,8 +31,13 @@ def parse_json(data: bytes) -> Any:
         ValueError: it is no JSON, or is nested too deeply.
     """
     decoder = _short if len(data) <= _MAX_DIGITS else _long
+    text = _text(data)
     try:
-        return decoder.decode(_text(data))
+        if text[:1] in _OPENING:  # else there may be white space, or nothing
+            value, end = decoder.raw_decode(text)
+            if end == len(text):
+                return value
+        return decoder.decode(text)  # which tells what is wrong
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
