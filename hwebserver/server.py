@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -774,6 +773,8 @@ def _takes_two(callback: Callable[..., Any]) -> bool:
 @contextmanager
 def _signals(interrupted: Callable[[], None]) -> Iterator[None]:
     """Have the signals that end a program call a function, until the block is left."""
+    import signal
+
     names = ("SIGINT", "SIGTERM", "SIGBREAK")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}

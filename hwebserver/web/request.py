@@ -10,9 +10,8 @@ from urllib.parse import quote, urljoin
 
 from ..errors import HTTPError, OperationFailed
 from ..exchange import Answer, CallInMainThread, Channel, ConnectionInfo
-from ..protocol.cookies import parse_cookies
 from ..protocol.headers import Fields, media_type
-from ..protocol.target import decode, parse_form, split_authority
+from ..protocol.paths import decode, parse_form, split_authority
 from .requestid import make_id, with_id
 from .response import Response
 from .uploads import Body, BodyBuffer, FormUpload, UploadedFile
@@ -227,6 +226,8 @@ class Request:
 
     def cookies(self) -> dict[str, str]:
         """Return the cookies."""
+        from ..protocol.cookies import parse_cookies
+
         return parse_cookies(self._head.fields.get("cookie") or "")
 
     def contentType(self) -> str:
