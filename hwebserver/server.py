@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 from weakref import WeakSet
 
 from .configuration import Configuration
@@ -94,11 +94,21 @@ _FALSE: Any = _Default(False)
 _LOW: Any = _Default(Verbosity.Low)
 
 
-class RecordedRun(NamedTuple):
+class RecordedRun:
     """A call of ``run`` that was only written down (the command line runs the server itself)."""
 
-    server: Server
-    arguments: dict[str, Any]
+    __slots__ = (
+        "arguments",
+        "server",
+    )
+
+    def __init__(
+        self,
+        server: Server,
+        arguments: dict[str, Any],
+    ) -> None:
+        self.server = server
+        self.arguments = arguments
 
 
 class Server(Configuration, Registrations):
