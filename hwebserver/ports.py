@@ -13,10 +13,9 @@ from .exchange import Port
 from .journal import of_port
 from .net.endpoint import Timeouts
 from .net.listener import Listener, open_listeners, resolve
-from .net.websocket import SocketSettings
+from .net.sockets import SocketSettings
 from .protocol.http1 import Limits
 from .protocol.response import HeadWriter
-from .protocol.websocket import WebSocketLimits
 from .settings import (
     EVERY_PORT,
     MAIN_PORT,
@@ -75,9 +74,8 @@ class OpenPort(NamedTuple):
         """The limits and deadlines of its WebSockets."""
         values = self.values
         return SocketSettings(
-            WebSocketLimits(
-                values["MAX_WEBSOCKET_MESSAGE_SIZE"], values["MAX_WEBSOCKET_FRAGMENTS"]
-            ),
+            values["MAX_WEBSOCKET_MESSAGE_SIZE"],
+            values["MAX_WEBSOCKET_FRAGMENTS"],
             values["WEBSOCKET_COMPRESSION"],
             values["MAX_WEBSOCKET_QUEUE_SIZE"],
             values["WEBSOCKET_OPEN_TIMEOUT"],

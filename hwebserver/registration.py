@@ -401,7 +401,7 @@ class Registrations(ABC):
         import socket
         import time
 
-        from .protocol.multipart import FormLimits
+        from .protocol.formlimits import FormLimits
         from .web.access import Access
         from .web.application import Application
         from .web.request import Site

@@ -466,8 +466,8 @@ class Server(Configuration, Registrations):
         from .net.endpoint import Endpoint
         from .net.poller import Poller
         from .net.pool import Pool
+        from .net.sockets import Sockets
         from .net.stream import Producers
-        from .net.websocket import Sockets
 
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
         if values["MAIN_THREAD_TIMEOUT"]:

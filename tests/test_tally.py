@@ -32,8 +32,8 @@ def test_a_port_begins_with_zeros():
 def test_an_open_connection_counts_as_it_stands():
     port = PortTally()
     tally = port.begin(Bytes(10, 20))
-    tally.answers[2] += 3
-    tally.answers[0] += 1
+    tally.fine += 3
+    tally.count(0)
     tally.websocket = True
     assert port.numbers() == {
         "connections": 1,
@@ -50,7 +50,8 @@ def test_what_a_connection_has_done_stays_when_it_ends():
     port = PortTally()
     for _ in range(3):
         tally = port.begin(Bytes(10, 20))
-        tally.answers[4] += 2
+        tally.count(404)
+        tally.count(400)
         tally.end()
         tally.end()
     assert port.numbers() == {
@@ -65,7 +66,7 @@ def test_what_a_connection_has_done_stays_when_it_ends():
 
 def test_the_numbers_of_ports_are_added_up():
     port = PortTally()
-    port.begin(Bytes(1, 2)).answers[5] += 1
+    port.begin(Bytes(1, 2)).count(500)
     one = {**port.numbers(), "refused": 4}
     assert add_up([one, one]) == {
         "connections": 2,

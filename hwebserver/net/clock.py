@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from ..protocol.dates import http_date
+
 
 class _HTTPClock:
     """Keeps the date of the current second; a race between threads only writes it twice.
@@ -24,10 +26,8 @@ class _HTTPClock:
         second = int(now)
         current = self._current
         if current[0] != second:
-            from email.utils import formatdate
-
             self.until = time.monotonic() + second + 1 - now
-            current = self._current = (second, formatdate(second, usegmt=True))
+            current = self._current = (second, http_date(second))
         return current[1]
 
 

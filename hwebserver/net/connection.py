@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from selectors import EVENT_READ
-from typing import Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 from ..errors import HTTPError, IncompleteRequest, ProtocolError
 from ..exchange import (
@@ -39,7 +39,6 @@ from ..exchange import (
     Upgrade,
 )
 from ..protocol.http1 import RequestHead, RequestReader
-from ..protocol.proxy import HEADER_LIMIT, ProxyHeader, read_header
 from ..protocol.response import CONTINUE, LAST_CHUNK, Framing, Line, chunk
 from .awaited import Awaited
 from .byhand import HandChannel
@@ -61,7 +60,9 @@ from .endpoint import (
 )
 from .intake import Intake
 from .transport import BULK_SIZE, RECEIVE_SIZE, HandshakeFailed, Transport
-from .websocket import WebSocketConnection
+
+if TYPE_CHECKING:
+    from ..protocol.proxy import ProxyHeader
 
 #: Bytes of a refused body that are read and dropped to save the connection.
 _DRAIN_LIMIT = 65536
@@ -260,6 +261,8 @@ class Connection:
 
         A part of it is taken too: left where it is, it would wake us again at once.
         """
+        from ..protocol.proxy import HEADER_LIMIT, read_header
+
         trusts = self._endpoint.trusts_proxy
         if trusts is None or not trusts(self._info.peer[0]):
             return self._refuse_proxy(
@@ -628,6 +631,8 @@ class Connection:
         if upgrade is None or exchange is None:
             self.close()
             return
+        from .websocket import WebSocketConnection
+
         endpoint, sockets = self._endpoint, self._endpoint.sockets
         early = self._reader.take_rest()
         socket = WebSocketConnection(

@@ -12,8 +12,8 @@ from ..journal import Refusals
 from ..protocol.http1 import Limits
 from ..protocol.response import HeadWriter
 from ..tally import PortTally
+from .sockets import Sockets, SocketSettings
 from .stream import Producers
-from .websocket import Sockets, SocketSettings
 
 if TYPE_CHECKING:
     from .connection import Connection

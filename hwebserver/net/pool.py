@@ -32,8 +32,8 @@ from .connection import Connection
 from .endpoint import GIVEN, NEVER, OUSTED, WORK, Wants
 from .loop import Loop
 from .poller import Dispatch, Poller, close_safely
+from .sockets import Errand, Sockets, Stopped
 from .stream import Producers
-from .websocket import Errand, Sockets, Stopped
 
 logger = logging.getLogger("hwebserver.server")
 

@@ -18,6 +18,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
+from .dates import DAYS, MONTHS
 from .headers import Fields
 from .response import check_field
 
@@ -40,11 +41,10 @@ _RANGE_SPEC = re.compile(r"([0-9]*)-([0-9]*)\Z")
 #: Nineteen digits hold any length there is; int() of many more takes quadratic time.
 _MOST_DIGITS = 19
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_DAY = rf"(?:{'|'.join(DAYS)})"
 _LONG_DAY = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
-_MONTH = rf"(?P<month>{'|'.join(_MONTHS)})"
+_MONTH = rf"(?P<month>{'|'.join(MONTHS)})"
 _TIME = r"(?P<hour>[01][0-9]|2[0-3]):(?P<minute>[0-5][0-9]):(?P<second>[0-5][0-9]|60)"
 
 #: RFC 9110 5.6.7: IMF-fixdate, rfc850-date and asctime-date, case-sensitive.
@@ -88,23 +88,6 @@ class Verdict(NamedTuple):
     ranges: tuple[ByteRange, ...] = ()
 
 
-def http_date(seconds: float) -> str:
-    """Return a time as an IMF-fixdate (RFC 9110 5.6.7).
-
-    Args:
-        seconds: Since the epoch; a fraction is cut off.
-
-    Raises:
-        ValueError: the time is in no year from 1 to 9999, or this system has no name for it.
-    """
-    from email.utils import formatdate
-
-    try:
-        return formatdate(int(seconds), usegmt=True)
-    except (OSError, OverflowError) as error:
-        raise ValueError(f"{seconds!r} is not a time that HTTP can write") from error
-
-
 def parse_http_date(text: str) -> Optional[int]:
     """Return the seconds since the epoch of an HTTP-date (RFC 9110 5.6.7), None if it is none.
 
@@ -120,7 +103,7 @@ def parse_http_date(text: str) -> Optional[int]:
             break
     else:
         return None
-    days = _days(_year(match["year"]), _MONTHS.index(match["month"]) + 1, int(match["day"]))
+    days = _days(_year(match["year"]), MONTHS.index(match["month"]) + 1, int(match["day"]))
     if days is None:
         return None
     # A leap second (RFC 5322 3.3) counts as the second behind it, as it does for Unix.

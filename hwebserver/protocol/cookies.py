@@ -163,9 +163,9 @@ def _expires(seconds: object) -> str:
     # Not before the epoch, since Windows has no dates there; this also refuses NaN.
     if not 0 <= seconds <= _LAST_SECOND:
         raise ValueError("the Expires of a cookie must be between the years 1970 and 9999")
-    from email.utils import formatdate
+    from .dates import http_date
 
-    return formatdate(seconds, usegmt=True)
+    return http_date(seconds)
 
 
 def _path(path: str) -> str:

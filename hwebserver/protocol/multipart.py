@@ -29,6 +29,7 @@ from urllib.parse import unquote
 
 from ..errors import HTTPError
 from . import grammar, tokens
+from .formlimits import FormLimits
 from .headers import media_type, split_unquoted
 
 #: Bytes before the first delimiter and behind the last one (RFC 2046 5.1.1: to be ignored). They
@@ -74,24 +75,6 @@ _DEVICE = re.compile(
 _PREAMBLE, _HEAD, _DATA, _EPILOGUE = range(4)
 
 
-class FormLimits(NamedTuple):
-    """What one form may cost; sizes in bytes. Files are bounded by the body alone.
-
-    Attributes:
-        parts: Parts of the form.
-        part_headers: Header fields of one part.
-        part_header: One header field line of a part, without its line end.
-        field: The data of one part that is no file.
-        fields: The data of all parts that are no files together.
-    """
-
-    parts: int = 1000
-    part_headers: int = 8
-    part_header: int = 4096
-    field: int = 8 << 20
-    fields: int = (16 << 20) - 1
-
-
 class Part(NamedTuple):
     """The head of a part. Its data comes behind it, in any number of pieces, then PART_END.
 
@@ -129,8 +112,6 @@ def boundary_of(content_type: str) -> Optional[bytes]:
     Raises:
         HTTPError: 400, there is no boundary, more than one, or one that RFC 2046 does not allow.
     """
-    if content_type[:9].lower() != "multipart":
-        return None  # as most are, and this takes no time to see
     kind, parameters = media_type(content_type)
     if kind != "multipart/form-data":
         return None

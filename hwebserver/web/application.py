@@ -33,14 +33,12 @@ from ..journal import UNIX_CLIENT, of_port
 from ..protocol.handshake import Handshake, is_upgrade, read_handshake
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
-from ..protocol.multipart import boundary_of
 from ..protocol.paths import split_path
 from ..protocol.response import Line
 from .access import Access, Place, Refusal
 from .api import API_PATH
 from .asgi import ASGIMount, ASGISession
 from .asgicall import Inlet, PathAnswer
-from .content import open_file
 from .extra import Extra
 from .filters import Filter
 from .handlers import Handler, as_response
@@ -212,7 +210,12 @@ class Application:
         site = self.site
         if isinstance(target, WSGIMount):
             return BodyBuffer(site.in_memory)  # The application takes forms apart itself.
-        boundary = boundary_of(head.fields.get("content-type") or "")
+        content_type = head.fields.get("content-type") or ""
+        if content_type[:9].lower() != "multipart":
+            return BodyBuffer(site.in_memory)  # as most are
+        from ..protocol.multipart import boundary_of
+
+        boundary = boundary_of(content_type)
         if boundary is None:
             return BodyBuffer(site.in_memory)
         return FormUpload(boundary, site.form_limits, site.in_memory)
@@ -404,6 +407,8 @@ def _open(answer: Union[Answer, PathAnswer]) -> Answer:
     """Return the answer of a mounted application, with the file that it has named."""
     if isinstance(answer, Answer):
         return answer
+    from .content import open_file
+
     return open_file(answer.path, answer.answer)
 
 

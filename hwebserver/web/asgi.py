@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, Optional, Union
 
 from ..exchange import Answer, SocketChannel
-from ..protocol.frames import CloseCode
 from ..protocol.handshake import Handshake
 from ..protocol.paths import decode
 from ..protocol.response import RESERVED_FIELDS, Line
@@ -154,6 +153,8 @@ class ASGISession:
         except BaseException as error:
             over = self._over or (channel.accepted and not channel.open)
             if channel.open and not self._over:
+                from ..protocol.frames import CloseCode
+
                 channel.close(CloseCode.INTERNAL_ERROR)
             if not (over and isinstance(error, ConnectionError)):
                 raise  # else it wanted to send: the end of the connection is no fault

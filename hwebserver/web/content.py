@@ -18,10 +18,10 @@ from ..protocol.conditional import (
     ByteRange,
     content_range,
     evaluate,
-    http_date,
     multipart_ranges,
     parse_http_date,
 )
+from ..protocol.dates import http_date
 from ..protocol.http1 import RequestHead
 from ..protocol.response import Line
 

@@ -17,8 +17,8 @@ from .response import Response
 from .uploads import Body, BodyBuffer, FormUpload, UploadedFile
 
 if TYPE_CHECKING:
+    from ..protocol.formlimits import FormLimits
     from ..protocol.http1 import RequestHead
-    from ..protocol.multipart import FormLimits
 
 
 class Site:

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from typing import Union
+from typing import NamedTuple, Union
 
 #: The longest that the end of the process waits for a file that is being made, in seconds.
 _PATIENCE = 1.0
@@ -24,7 +24,7 @@ _ENDING = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
 _COMPRESSED = frozenset((".bz2", ".gz", ".sc", ".xz", ".zst"))
 
 
-class Made:
+class Made(NamedTuple):
     """A temporary file.
 
     Attributes:
@@ -32,18 +32,8 @@ class Made:
         process: The process that made it; a child inherits what knows of it, but not the file.
     """
 
-    __slots__ = (
-        "path",
-        "process",
-    )
-
-    def __init__(
-        self,
-        path: str,
-        process: int,
-    ) -> None:
-        self.path = path
-        self.process = process
+    path: str
+    process: int
 
 
 _files: set[Made] = set()

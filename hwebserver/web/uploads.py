@@ -16,7 +16,8 @@ from ..errors import HTTPError
 from .temporary import delete_file, ending_of, make_file, write_all
 
 if TYPE_CHECKING:
-    from ..protocol.multipart import FormLimits, Part
+    from ..protocol.formlimits import FormLimits
+    from ..protocol.multipart import Part
 
 #: Bytes of an upload that wait in memory for the rest of it. What turns out to be small enough to
 #: be kept there is read back, so a large upload never takes more memory than this, unless the disk

@@ -8,12 +8,12 @@ import random
 import pytest
 
 from hwebserver.errors import HTTPError
+from hwebserver.protocol.formlimits import FormLimits
 from hwebserver.protocol.multipart import (
     EPILOGUE_LIMIT,
     FILE_NAME_LIMIT,
     PART_END,
     PREAMBLE_LIMIT,
-    FormLimits,
     FormParser,
     Part,
     PartEnd,

@@ -35,7 +35,7 @@ from support import (
 )
 
 from hwebserver import HTTPError, Response, fileResponse
-from hwebserver.protocol.multipart import FormLimits
+from hwebserver.protocol.formlimits import FormLimits
 from hwebserver.web.uploads import BodyBuffer, FormUpload, UploadedFile
 
 KIND = "multipart/form-data; boundary=xYz"
