@@ -121,6 +121,14 @@ HEADINGS = {
     "memory_mb": "memory added MB",
     "p99_ms": "p99 ms",
     "errors": "errors",
+    "idle": "idle",
+    "kb_each": "kB each",
+    "cpu_percent": "CPU %",
+    "alone_p50_us": "p50 µs without",
+    "p50_us": "p50 µs with",
+    "p50_to_alone": "with / without",
+    "alone_p99_us": "p99 µs without",
+    "p99_us": "p99 µs with",
 }
 DIGITS = {
     "rate": 0,
@@ -130,6 +138,10 @@ DIGITS = {
     "cpu_us": 1,
     "message_us": 1,
     "cpu_per_100": 3,
+    "alone_p50_us": 0,
+    "p50_us": 0,
+    "alone_p99_us": 0,
+    "p99_us": 0,
 }
 
 
