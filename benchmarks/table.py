@@ -129,6 +129,9 @@ HEADINGS = {
     "p50_to_alone": "with / without",
     "alone_p99_us": "p99 µs without",
     "p99_us": "p99 µs with",
+    "sleepers": "sleepers",
+    "p99_to_alone": "p99 / without",
+    "nap_seconds": "nap s",
 }
 DIGITS = {
     "rate": 0,
