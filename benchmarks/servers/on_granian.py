@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
+import told
 from granian import Granian
+from granian.log import LOGGING_CONFIG
 
 
 def free_port(wanted: int) -> int:
@@ -21,8 +24,14 @@ def serve(target: str, interface: str, **options: Any) -> None:
 
     Args:
         target: The application as ``module:name``: the worker imports it.
-        interface: ``wsgi`` or ``asgi``.
+        interface: ``wsgi``, ``asgi`` or ``rsgi``.
     """
+    if told.CERTFILE:
+        options.update(ssl_cert=Path(told.CERTFILE), ssl_key=Path(told.KEYFILE))
+    if told.ACCESS_LOG:
+        handler = {"class": "logging.FileHandler", "filename": told.ACCESS_LOG, "mode": "w"}
+        handlers = {**LOGGING_CONFIG["handlers"], "access": {**handler, "formatter": "access"}}
+        options.update(log_access=True, log_dictconfig={"handlers": handlers})
     port = free_port(int(sys.argv[1]))
     server = Granian(
         target,
@@ -30,7 +39,8 @@ def serve(target: str, interface: str, **options: Any) -> None:
         port=port,
         interface=interface,
         websockets=False,
-        log_enabled=False,
+        log_enabled=bool(told.ACCESS_LOG),
+        log_level="critical",
         **options,
     )
     print(port, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import told
 from gunicorn.app.base import BaseApplication
 from listening import listen
 
@@ -44,6 +45,8 @@ def serve(application: Any) -> None:
         # Connections beyond them are not accepted.
         "worker_connections": 100_000,
         "loglevel": "critical",
+        "accesslog": told.ACCESS_LOG or None,
         "control_socket_disable": True,
+        **told.when_encrypted(certfile=told.CERTFILE, keyfile=told.KEYFILE),
     }
     Gunicorn(application, options).run()

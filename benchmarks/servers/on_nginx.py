@@ -1,4 +1,4 @@
-"""Run nginx: one worker, no log, sendfile."""
+"""Run nginx: one worker, sendfile, no log unless it is told to keep one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import told
+
 CONFIGURATION = """
 {user}
 daemon off;
@@ -18,7 +20,7 @@ pid nginx.pid;
 error_log stderr;
 events {{ worker_connections {connections}; }}
 http {{
-    access_log off;
+    access_log {log};
     sendfile on;
     tcp_nopush on;
     keepalive_requests 1000000000;
@@ -29,11 +31,13 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=1024;
+        listen 127.0.0.1:{port} backlog=1024{ssl};
+        {certificate}
         {content}
     }}
 }}
 """
+CERTIFICATE = 'ssl_certificate "{}"; ssl_certificate_key "{}";'
 
 
 def free_port(wanted: int) -> int:
@@ -54,6 +58,9 @@ def serve(content: str, connections: int = 2048) -> None:
         "port": free_port(int(sys.argv[1])),
         "content": content,
         "connections": connections,
+        "log": f'"{told.ACCESS_LOG}"' if told.ACCESS_LOG else "off",
+        "ssl": " ssl" if told.CERTFILE else "",
+        "certificate": CERTIFICATE.format(told.CERTFILE, told.KEYFILE) if told.CERTFILE else "",
         # Started by root, its worker would be somebody who may not read the files.
         "user": "user root;" if os.geteuid() == 0 else "",
     }

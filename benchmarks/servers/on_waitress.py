@@ -15,8 +15,6 @@ def serve(application: Any, **options: Any) -> None:
     logging.getLogger("waitress").setLevel(logging.CRITICAL)
     # The default of 100 connections would leave most of 256 without an answer.
     options = {"threads": 4, "connection_limit": 2000, **options}
-    server = waitress.create_server(
-        application, host="127.0.0.1", port=int(sys.argv[1]), **options
-    )
+    server = waitress.create_server(application, host="127.0.0.1", port=int(sys.argv[1]), **options)
     print(server.effective_port, flush=True)
     server.run()
