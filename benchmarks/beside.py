@@ -1,4 +1,4 @@
-"""Fast handlers beside ones that sleep, and beside a host that is busy: our server and its peers."""
+"""Fast handlers beside ones that sleep, and in a busy host: our server and its peers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import command
 import table
+import works
 from command import Report, Verdict
 from harness import (
     SETTLE_SECONDS,
@@ -21,32 +23,30 @@ from harness import (
     HarnessError,
     Server,
     Work,
-    by_name,
     connect,
     cpu_seconds,
     interleave,
     run_wrk,
     running,
+    tolerated,
     warm_up,
 )
 
 WORK = Work(path="/", body=b"Hello, world!")
-SERVERS = by_name(
-    Server(table.OURS, "work_ours.py", modules=("hwebserver",)),
-    Server("waitress", "work_waitress.py", modules=("waitress",)),
-    Server("cheroot", "work_cheroot.py", modules=("cheroot",)),
-    Server("gunicorn", "work_gunicorn.py", modules=("gunicorn",)),
-    Server("http.server", "work_http_server.py"),
-    Server("starlette", "work_starlette.py", modules=("starlette", *command.UVICORN)),
-    Server("uvicorn", "work_uvicorn.py", modules=command.UVICORN),
-    Server("aiohttp", "work_aiohttp.py", modules=("aiohttp",)),
-    Server("granian", "work_granian.py", modules=("granian",)),
+SERVERS = works.servers(
+    table.OURS,
+    "waitress",
+    "cheroot",
+    "gunicorn",
+    "http.server",
+    "starlette",
+    "uvicorn",
+    "aiohttp",
+    "granian",
 )
 #: They start processes of their own, which know nothing of a host.
 NEVER_IN_A_HOST = ("gunicorn", "granian")
-HOSTED_PEERS = tuple(
-    name for name in SERVERS if name not in NEVER_IN_A_HOST and name != table.OURS
-)
+HOSTED_PEERS = tuple(name for name in SERVERS if name not in NEVER_IN_A_HOST and name != table.OURS)
 FAST_CONNECTIONS = 8
 SLEEPERS = 3
 RATE_FLOOR = 1.0
@@ -65,6 +65,7 @@ class Fast:
     seconds: float
     cpu_seconds: float
     p99_ms: float
+    longest_ms: float
     errors: int
     naps: Sequence[float] = ()
     """What the clients of the handlers that slept waited, in seconds."""
@@ -85,9 +86,14 @@ class Fast:
         return self.cpu_seconds / self.requests * 1e6
 
 
+def p99(run: Fast) -> float:
+    """Milliseconds that 99 of 100 requests of the fast clients stayed below."""
+    return run.p99_ms
+
+
 @dataclass(frozen=True)
 class FastRow:
-    """Fast clients beside handlers that sleep: medians over the rounds, errors of all rounds."""
+    """Fast clients beside handlers that sleep: medians over the rounds, the longest of all."""
 
     server: str
     sleepers: int
@@ -96,6 +102,7 @@ class FastRow:
     cpu_us: float
     p99_ms: float
     p99_to_alone: float | None
+    longest_ms: float
     nap_seconds: float | None
     errors: int
 
@@ -109,13 +116,14 @@ class HostedRow:
     rate: float
     ours_to_this: float | None
     p99_ms: float
+    longest_ms: float
     errors: int
 
 
 def p99_to_alone(runs: Sequence[Fast], server: str) -> float | None:
     """The median of the ratios that p99 with and without sleepers had within a round."""
-    pairs = list(zip(table.pick(runs, server, SLEEPERS), table.pick(runs, server, 0)))
-    return statistics.median(a.p99_ms / b.p99_ms for a, b in pairs) if pairs else None
+    beside, alone = table.pick(runs, server, SLEEPERS), table.pick(runs, server, 0)
+    return table.quotient(beside, alone, p99)
 
 
 def fast_row(runs: Sequence[Fast], server: str, sleepers: int) -> FastRow:
@@ -128,8 +136,9 @@ def fast_row(runs: Sequence[Fast], server: str, sleepers: int) -> FastRow:
         rate=statistics.median(map(table.rate, chosen)),
         ours_to_this=table.ratio(runs, table.OURS, server, sleepers, table.rate),
         cpu_us=statistics.median(run.cpu_us for run in chosen),
-        p99_ms=statistics.median(run.p99_ms for run in chosen),
+        p99_ms=statistics.median(map(p99, chosen)),
         p99_to_alone=p99_to_alone(runs, server) if sleepers else None,
+        longest_ms=max(run.longest_ms for run in chosen),
         nap_seconds=statistics.median(naps) if naps else None,
         errors=sum(run.errors for run in chosen),
     )
@@ -143,7 +152,8 @@ def hosted_row(runs: Sequence[Fast], server: str, hosts: int) -> HostedRow:
         connections=FAST_CONNECTIONS,
         rate=statistics.median(map(table.rate, chosen)),
         ours_to_this=table.ratio(runs, table.OURS, server, hosts, table.rate),
-        p99_ms=statistics.median(run.p99_ms for run in chosen),
+        p99_ms=statistics.median(map(p99, chosen)),
+        longest_ms=max(run.longest_ms for run in chosen),
         errors=sum(run.errors for run in chosen),
     )
 
@@ -201,6 +211,10 @@ def asleep(port: int, count: int) -> Iterator[list[Sleeper]]:
         one.stop()
 
 
+#: Starts a server and measures it.
+Measure = Callable[[Server, int], Iterator[Fast]]
+
+
 @dataclass(frozen=True)
 class Beside:
     """How often and how long fast clients ask."""
@@ -208,26 +222,36 @@ class Beside:
     seconds: int
     rounds: int
     cores: Cores = field(default_factory=Cores.choose)
+    failures: list[str] = field(default_factory=list)
 
     def beside_sleepers(self, servers: Sequence[Server]) -> list[Fast]:
         """Measure every server without and with handlers that sleep, in every round."""
-        return interleave(self.rounds, servers, self.measure_sleepers)
+        return interleave(self.rounds, servers, partial(self.tolerate, self.with_sleepers))
 
     def in_hosts(self, servers: Sequence[Server]) -> list[Fast]:
         """Measure every server that can run in a host in a busy one, in every round."""
         hosted = [server for server in servers if server.name not in NEVER_IN_A_HOST]
-        return interleave(self.rounds, hosted, self.measure_hosted)
+        return interleave(self.rounds, hosted, partial(self.tolerate, self.hosted))
 
-    def measure_sleepers(self, server: Server, number: int) -> list[Fast]:
+    def tolerate(self, measure: Measure, server: Server, number: int) -> list[Fast]:
+        """Measure a server as long as it does not fail."""
+        runs: list[Fast] = []
+        with tolerated(server, number, self.failures):
+            for run in measure(server, number):
+                runs.append(run)
+        return runs
+
+    def with_sleepers(self, server: Server, number: int) -> Iterator[Fast]:
         """Start the server, and ask it without and with handlers that sleep."""
         with running(server, (), self.cores.server) as (pid, port):
             warm_up(port, WORK)
-            return [self.ask(server, number, pid, port, count) for count in (0, SLEEPERS)]
+            for count in (0, SLEEPERS):
+                yield self.ask(server, number, pid, port, count)
 
-    def measure_hosted(self, server: Server, number: int) -> list[Fast]:
+    def hosted(self, server: Server, number: int) -> Iterator[Fast]:
         """Start the server in a busy host, and ask it."""
         with running(server, ["busy"], self.cores.server) as (pid, port):
-            return [self.load(server, number, pid, port, 1)]
+            yield self.load(server, number, pid, port, 1)
 
     def ask(self, server: Server, number: int, pid: int, port: int, sleepers: int) -> Fast:
         """Have fast clients ask while handlers sleep."""
@@ -249,6 +273,7 @@ class Beside:
             seconds=totals["microseconds"] / 1e6,
             cpu_seconds=cpu_seconds(pid) - before,
             p99_ms=totals["p99_microseconds"] / 1e3,
+            longest_ms=totals["longest_microseconds"] / 1e3,
             errors=totals["errors"],
         )
 
@@ -272,14 +297,14 @@ def measure(options: argparse.Namespace, servers: Sequence[Server]) -> Report:
     facts = command.describe(servers, rounds, plan.cores, tools=["wrk"])
     asleep, hosted = plan.beside_sleepers(servers), plan.in_hosts(servers)
     rows = [table.summarise(asleep, fast_row), table.summarise(hosted, hosted_row)]
-    return Report(facts, [one for one in rows if one], judge(asleep, hosted), [*asleep, *hosted])
+    return Report(facts, rows, judge(asleep, hosted), [*asleep, *hosted], plan.failures)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and judge."""
     parser = command.parser("Beside sleepers and a busy host: hwebserver and its peers.", SERVERS)
     parser.add_argument("--seconds", type=command.positive, default=2, help="default: %(default)s")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     return command.run(options, ["wrk"], lambda servers: measure(options, servers))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import command
 import table
+import works
 from command import Report, Verdict
 from harness import (
     FOLDER,
@@ -18,25 +19,25 @@ from harness import (
     HarnessError,
     Server,
     Work,
-    by_name,
     interleave,
     run_load,
     running,
+    tolerated,
     warm_up,
 )
 
 WORK = Work(path="/", body=b"Hello, world!")
-SERVERS = by_name(
-    Server(table.OURS, "work_ours.py", modules=("hwebserver",)),
-    Server("waitress", "work_waitress.py", modules=("waitress",)),
-    Server("cheroot", "work_cheroot.py", modules=("cheroot",)),
-    Server("gunicorn", "work_gunicorn.py", modules=("gunicorn",)),
-    Server("http.server", "work_http_server.py"),
-    Server("tornado", "work_tornado.py", modules=("tornado",)),
-    Server("uvicorn", "work_uvicorn.py", modules=command.UVICORN),
-    Server("aiohttp", "work_aiohttp.py", modules=("aiohttp",)),
-    Server("granian", "work_granian.py", modules=("granian",)),
-    Server("nginx", "work_nginx.py", tool="nginx"),
+SERVERS = works.servers(
+    table.OURS,
+    "waitress",
+    "cheroot",
+    "gunicorn",
+    "http.server",
+    "tornado",
+    "uvicorn",
+    "aiohttp",
+    "granian",
+    "nginx",
 )
 KB = 1000
 #: Descriptors that a server needs or sets aside besides those of the connections.
@@ -133,32 +134,38 @@ class Idles:
     seconds: int
     rounds: int
     cores: Cores = field(default_factory=Cores.choose)
+    failures: list[str] = field(default_factory=list)
 
     def run(self, servers: Sequence[Server]) -> list[Idle]:
         """Measure every server in every round."""
         return interleave(self.rounds, servers, self.measure)
 
     def measure(self, server: Server, number: int) -> list[Idle]:
+        """Start the server, and have it measured if it can bear that."""
+        runs: list[Idle] = []
+        with tolerated(server, number, self.failures):
+            runs.append(self.measure_once(server, number))
+        return runs
+
+    def measure_once(self, server: Server, number: int) -> Idle:
         """Start the server and have the loader measure it."""
         with running(server, WORK.arguments, self.cores.server) as (pid, port):
             warm_up(port, WORK)
             program = str(FOLDER / "idle_loader.py")
             numbers = map(str, (port, self.idle, self.seconds, pid))
             totals = run_load([sys.executable, program, *numbers], self.cores.load)
-        return [
-            Idle(
-                server=server.name,
-                idle=self.idle,
-                round=number,
-                memory=totals["memory"],
-                seconds=totals["microseconds"] / 1e6,
-                cpu_seconds=totals["cpu_microseconds"] / 1e6,
-                alone_p50_us=totals["alone_p50_nanoseconds"] / 1e3,
-                alone_p99_us=totals["alone_p99_nanoseconds"] / 1e3,
-                p50_us=totals["p50_nanoseconds"] / 1e3,
-                p99_us=totals["p99_nanoseconds"] / 1e3,
-            )
-        ]
+        return Idle(
+            server=server.name,
+            idle=self.idle,
+            round=number,
+            memory=totals["memory"],
+            seconds=totals["microseconds"] / 1e6,
+            cpu_seconds=totals["cpu_microseconds"] / 1e6,
+            alone_p50_us=totals["alone_p50_nanoseconds"] / 1e3,
+            alone_p99_us=totals["alone_p99_nanoseconds"] / 1e3,
+            p50_us=totals["p50_nanoseconds"] / 1e3,
+            p99_us=totals["p99_nanoseconds"] / 1e3,
+        )
 
 
 def allow_descriptors(count: int) -> None:
@@ -204,16 +211,16 @@ def measure(options: argparse.Namespace, servers: Sequence[Server]) -> Report:
     facts = command.describe(servers, f"{options.rounds} of {options.seconds} s", plan.cores)
     runs = plan.run(servers)
     rows = table.summarise(runs, idle_row)
-    return Report(facts, [rows], judge(rows, options.idle), runs)
+    return Report(facts, [rows], judge(rows, options.idle), runs, plan.failures)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and judge."""
     parser = command.parser("Idle connections: hwebserver against its peers.", SERVERS)
     parser.add_argument("--seconds", type=command.positive, default=1, help="default: %(default)s")
     parser.add_argument("--idle", type=command.positive, default=5000, help="default: %(default)s")
     parser.set_defaults(rounds=3)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     return command.run(options, [], lambda servers: measure(options, servers))
 
 
