@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import command
 import table
@@ -296,7 +297,10 @@ def measure(options: argparse.Namespace, servers: Sequence[Server]) -> Report:
     rounds = f"{options.rounds} of {options.seconds} s"
     facts = command.describe(servers, rounds, plan.cores, tools=["wrk"])
     asleep, hosted = plan.beside_sleepers(servers), plan.in_hosts(servers)
-    rows = [table.summarise(asleep, fast_row), table.summarise(hosted, hosted_row)]
+    rows: list[Sequence[Any]] = [
+        table.summarise(asleep, fast_row),
+        table.summarise(hosted, hosted_row),
+    ]
     return Report(facts, rows, judge(asleep, hosted), [*asleep, *hosted], plan.failures)
 
 

@@ -185,22 +185,19 @@ def allow_descriptors(count: int) -> None:
 
 def judge(rows: Sequence[IdleRow], idle: int) -> list[Verdict]:
     """What is promised of ours."""
+
+    def ceiling(what: str, measured: float | None, most: float) -> Verdict:
+        missing = () if ours else (table.OURS,)
+        return Verdict.ceiling(f"{what} {idle} idle connections", measured, most, missing)
+
     ours = next((row for row in rows if row.server == table.OURS), None)
-    missing = () if ours else (table.OURS,)
-    where = f"with {idle} idle connections"
+    kb_each = ours.kb_each if ours else None
+    cpu_percent = ours.cpu_percent if ours else None
+    ratio = ours.p50_to_alone if ours else None
     return [
-        Verdict.ceiling(
-            f"kB of memory for each {where}", ours and ours.kb_each, MEMORY_CEILING, missing
-        ),
-        Verdict.ceiling(
-            f"CPU % when idle {where}", ours and ours.cpu_percent, CPU_CEILING, missing
-        ),
-        Verdict.ceiling(
-            f"p50 of one active client {where} / without",
-            ours and ours.p50_to_alone,
-            MEDIAN_CEILING,
-            missing,
-        ),
+        ceiling("kB of memory for each of", kb_each, MEMORY_CEILING),
+        ceiling("CPU % with nothing but", cpu_percent, CPU_CEILING),
+        ceiling("p50 of one active client with / without", ratio, MEDIAN_CEILING),
     ]
 
 
