@@ -298,5 +298,5 @@ def run(
     if options.json:
         options.json.write_text(report.json())
     if options.markdown:
-        options.markdown.write_text(f"# {options.title}\n\n{report}\n")
+        options.markdown.write_text(f"# {options.title.rstrip('.')}\n\n{report}\n")
     return 1 if options.check and not all(verdict.kept for verdict in report.verdicts) else 0
