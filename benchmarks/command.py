@@ -30,6 +30,9 @@ from harness import (
 #: What uvicorn runs on where it is to be fast.
 UVICORN = ("uvicorn", "uvloop", "httptools")
 
+#: More of them are not named in a promise, but counted.
+NAMED_PEERS = 5
+
 T = TypeVar("T")
 
 
@@ -42,28 +45,42 @@ class Verdict:
     bound: str
     missing: tuple[str, ...]
     kept: bool
+    peer: str = ""
+    """The one that it was measured against, of several."""
 
     @classmethod
     def floor(
-        cls, promise: str, measured: float | None, least: float, missing: tuple[str, ...]
+        cls,
+        promise: str,
+        measured: float | None,
+        least: float,
+        missing: tuple[str, ...],
+        peer: str = "",
     ) -> Verdict:
         """Promise at least so much."""
         kept = not missing and measured is not None and measured >= least
-        return cls(promise, measured, f"floor {least}", missing, kept)
+        return cls(promise, measured, f"floor {least}", missing, kept, peer)
 
     @classmethod
     def ceiling(
-        cls, promise: str, measured: float | None, most: float, missing: tuple[str, ...]
+        cls,
+        promise: str,
+        measured: float | None,
+        most: float,
+        missing: tuple[str, ...],
+        peer: str = "",
     ) -> Verdict:
         """Promise at most so much."""
         kept = not missing and measured is not None and measured <= most
-        return cls(promise, measured, f"ceiling {most}", missing, kept)
+        return cls(promise, measured, f"ceiling {most}", missing, kept, peer)
 
     def __str__(self) -> str:
         """The line at the end of the report."""
         value = "not measured" if self.measured is None else f"{self.measured:.2f}"
+        peer = f" by {self.peer}" if self.peer else ""
         note = f"; without {', '.join(self.missing)}" if self.missing else ""
-        return f"{self.promise}: {value} ({self.bound}{note}) {'kept' if self.kept else 'MISSED'}"
+        verdict = "kept" if self.kept else "MISSED"
+        return f"{self.promise}: {value}{peer} ({self.bound}{note}) {verdict}"
 
 
 #: Makes verdicts of what was measured.
@@ -111,14 +128,16 @@ def missing_servers(
 
 def ratios(
     runs: Sequence[table.R], peers: Sequence[str], load: Hashable, value: Callable[[table.R], float]
-) -> list[float]:
+) -> dict[str, float]:
     """Ours as a multiple of each of the peers that were measured."""
-    found = (table.ratio(runs, table.OURS, peer, load, value) for peer in peers)
-    return [one for one in found if one is not None]
+    found = {peer: table.ratio(runs, table.OURS, peer, load, value) for peer in peers}
+    return {peer: one for peer, one in found.items() if one is not None}
 
 
 def best_of(peers: Sequence[str]) -> str:
     """What a promise calls the peers."""
+    if len(peers) > NAMED_PEERS:
+        return f"best of {len(peers)} peers"
     names = ["bare loop" if peer == table.BARE else peer for peer in peers]
     return f"best of {', '.join(names)}" if len(names) > 1 else names[0]
 
@@ -127,18 +146,24 @@ def judge_rate(
     runs: Sequence[table.Run], peers: Sequence[str], load: Hashable, floor: float, where: str
 ) -> Verdict:
     """Ours against the fastest of the peers."""
-    lowest = min(ratios(runs, peers, load, table.rate), default=None)
+    found = ratios(runs, peers, load, table.rate)
+    best = min(found, key=found.__getitem__, default="")
+    promise = f"rate of ours / {best_of(peers)} {where}"
     missing = missing_servers(runs, [table.OURS, *peers], load)
-    return Verdict.floor(f"ours / {best_of(peers)} {where}", lowest, floor, missing)
+    return Verdict.floor(promise, found.get(best), floor, missing, best if len(peers) > 1 else "")
 
 
 def judge_cpu(
     runs: Sequence[Measurement], peers: Sequence[str], load: Hashable, ceiling: float, where: str
 ) -> Verdict:
     """The CPU time of ours against that of the thriftiest of the peers."""
-    highest = max(ratios(runs, peers, load, table.cpu), default=None)
+    found = ratios(runs, peers, load, table.cpu)
+    best = max(found, key=found.__getitem__, default="")
+    promise = f"CPU of ours / {best_of(peers)} {where}"
     missing = missing_servers(runs, [table.OURS, *peers], load)
-    return Verdict.ceiling(f"CPU of ours / {best_of(peers)} {where}", highest, ceiling, missing)
+    return Verdict.ceiling(
+        promise, found.get(best), ceiling, missing, best if len(peers) > 1 else ""
+    )
 
 
 def tool_version(name: str) -> str:
@@ -273,5 +298,5 @@ def run(
     if options.json:
         options.json.write_text(report.json())
     if options.markdown:
-        options.markdown.write_text(f"# {options.title}\n\n{report}\n")
+        options.markdown.write_text(f"# {options.title.rstrip('.')}\n\n{report}\n")
     return 1 if options.check and not all(verdict.kept for verdict in report.verdicts) else 0

@@ -44,9 +44,7 @@ def measure(options: argparse.Namespace, folder: Path, servers: Sequence[Server]
     """Measure and judge: first the small file, then the large one."""
     noise = random.Random(0)
     arguments = (str(folder),)
-    work = Work(
-        "/static/small.bin", noise.randbytes(SMALL_BYTES), arguments, name=f"{SMALL_BYTES} bytes"
-    )
+    work = Work("/static/small.bin", noise.randbytes(SMALL_BYTES), arguments, name="4 KB file")
     (folder / "static").mkdir()
     (folder / "static" / "small.bin").write_bytes(work.body)
     (folder / "static" / "large.bin").write_bytes(noise.randbytes(LARGE_MB * MB))
@@ -65,14 +63,16 @@ def measure(options: argparse.Namespace, folder: Path, servers: Sequence[Server]
     rounds = f"{options.rounds} of {options.seconds} s and of {options.downloads} downloads"
     facts = command.describe(servers, rounds, small.cores, tools=["wrk"])
     loads, downloads = small.run(servers), large.run(servers)
-    load, where = (work.name, 32), f"with {SMALL_BYTES} bytes at 32 connections"
+    load, where = (work.name, 32), "for a 4 KB file at 32 connections"
     return Report(
         facts,
         [table.summarise(loads, table.load_row), table.summarise(downloads, table.transfer_row)],
         [
             command.judge_rate(loads, PEERS, load, SMALL_FLOOR, where),
             command.judge_rate(loads, ["nginx"], load, SMALL_NGINX_FLOOR, where),
-            command.judge_rate(downloads, ["nginx"], LARGE_MB, LARGE_FLOOR, f"with {LARGE_MB} MB"),
+            command.judge_rate(
+                downloads, ["nginx"], LARGE_MB, LARGE_FLOOR, f"for a {LARGE_MB} MB file"
+            ),
         ],
         [*loads, *downloads],
         failures,

@@ -57,7 +57,7 @@ HEADERS_CEILING = 1.4
 
 def judge_kept(runs: Sequence[Measurement], connections: int) -> list[Verdict]:
     """What is promised of many connections that are kept."""
-    load, where = (KEPT.name, connections), f"at {connections} connections"
+    load, where = (KEPT.name, connections), f"for hello at {connections} connections"
     return [
         command.judge_cpu(runs, [table.BARE], load, LOOP_CEILING, where),
         command.judge_cpu(runs, THREADED, load, THREADED_CEILING, where),
@@ -68,7 +68,7 @@ def judge_kept(runs: Sequence[Measurement], connections: int) -> list[Verdict]:
 
 def judge_single(runs: Sequence[Measurement]) -> list[Verdict]:
     """What is promised of one connection."""
-    load, where = (KEPT.name, 1), "at 1 connection"
+    load, where = (KEPT.name, 1), "for hello at 1 connection"
     return [
         command.judge_rate(runs, [table.BARE], load, SINGLE_FLOOR, where),
         command.judge_rate(runs, PEERS, load, RATE_FLOOR, where),
@@ -84,7 +84,7 @@ def judge_headers(runs: Sequence[Measurement]) -> list[Verdict]:
     measured = table.quotient(with_them, without, table.cpu)
     return [
         Verdict.ceiling(
-            "CPU of ours with 12 browser headers / without", measured, HEADERS_CEILING, missing
+            "CPU of ours with 12 browser headers / ours without", measured, HEADERS_CEILING, missing
         ),
         command.judge_cpu(
             runs, ["bjoern"], load, COMPILED_CEILING, "with 12 browser headers at 32 connections"
