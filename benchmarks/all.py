@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "websocket": (["--rounds", "3"], []),
     "stream": (["--rounds", "3"], ["--seconds", "1"]),
     "beside": (["--rounds", "3"], ["--seconds", "1"]),
-    "idle": (["--rounds", "3"], []),
+    "idle": (["--rounds", "2"], ["--idle", "2000"]),
     "start": (["--rounds", "5"], ["--imports", "3"]),
 }
 QUICK_ROUNDS = 1
