@@ -89,16 +89,21 @@ def machine() -> dict[str, str]:
     }
 
 
+def outcome(measured: float | None, peer: str) -> str:
+    """What was measured, and against which of several peers."""
+    value = "-" if measured is None else f"{measured:.2f}"
+    return f"{value} by {peer}" if peer else value
+
+
 def verdict_table(done: Sequence[Done]) -> str:
     """All promises, and what became of them."""
     lines = ["| command | promise | measured | bound | kept |", "|---|---|---:|---|---|"]
     for one in done:
         for verdict in one.report.get("verdicts", ()):
-            measured = verdict["measured"]
             cells = (
                 one.name,
                 verdict["promise"],
-                "-" if measured is None else f"{measured:.2f}",
+                outcome(verdict["measured"], verdict.get("peer", "")),
                 verdict["bound"],
                 "yes" if verdict["kept"] else "**no**",
             )
