@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from harness import FOLDER, SETTLE_SECONDS, Cores, Server, interleave, run_load, running
+from harness import (
+    FOLDER,
+    SETTLE_SECONDS,
+    Cores,
+    Server,
+    interleave,
+    run_load,
+    running,
+    tolerated,
+)
 
 
 @dataclass(frozen=True)
@@ -51,18 +60,25 @@ class Echoes:
     seconds: int
     rounds: int
     cores: Cores = field(default_factory=Cores.choose)
+    failures: list[str] = field(default_factory=list)
 
     def run(self, servers: Sequence[Server]) -> list[Echo]:
         """Measure every server in every round."""
         return interleave(self.rounds, servers, self.measure)
 
     def measure(self, server: Server, number: int) -> list[Echo]:
+        """Measure a server as long as it does not fail."""
+        runs: list[Echo] = []
+        with tolerated(server, number, self.failures):
+            for run in self.measure_loads(server, number):
+                runs.append(run)
+        return runs
+
+    def measure_loads(self, server: Server, number: int) -> Iterator[Echo]:
         """Start the server and put it under one load after the other."""
         with running(server, (), self.cores.server) as (pid, port):
-            return [
-                self.measure_load(server.name, number, pid, port, connections)
-                for connections in self.connections
-            ]
+            for connections in self.connections:
+                yield self.measure_load(server.name, number, pid, port, connections)
 
     def measure_load(self, name: str, number: int, pid: int, port: int, connections: int) -> Echo:
         """Put a running server under one load."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import command
 import table
+import works
 from command import Report, Verdict
 from harness import (
     FOLDER,
@@ -18,25 +19,25 @@ from harness import (
     HarnessError,
     Server,
     Work,
-    by_name,
     interleave,
     run_load,
     running,
+    tolerated,
     warm_up,
 )
 
 WORK = Work(path="/", body=b"Hello, world!")
-SERVERS = by_name(
-    Server(table.OURS, "work_ours.py", modules=("hwebserver",)),
-    Server("waitress", "work_waitress.py", modules=("waitress",)),
-    Server("cheroot", "work_cheroot.py", modules=("cheroot",)),
-    Server("gunicorn", "work_gunicorn.py", modules=("gunicorn",)),
-    Server("http.server", "work_http_server.py"),
-    Server("tornado", "work_tornado.py", modules=("tornado",)),
-    Server("uvicorn", "work_uvicorn.py", modules=command.UVICORN),
-    Server("aiohttp", "work_aiohttp.py", modules=("aiohttp",)),
-    Server("granian", "work_granian.py", modules=("granian",)),
-    Server("nginx", "work_nginx.py", tool="nginx"),
+SERVERS = works.servers(
+    table.OURS,
+    "waitress",
+    "cheroot",
+    "gunicorn",
+    "http.server",
+    "tornado",
+    "uvicorn",
+    "aiohttp",
+    "granian",
+    "nginx",
 )
 KB = 1000
 #: Descriptors that a server needs or sets aside besides those of the connections.
@@ -133,32 +134,38 @@ class Idles:
     seconds: int
     rounds: int
     cores: Cores = field(default_factory=Cores.choose)
+    failures: list[str] = field(default_factory=list)
 
     def run(self, servers: Sequence[Server]) -> list[Idle]:
         """Measure every server in every round."""
         return interleave(self.rounds, servers, self.measure)
 
     def measure(self, server: Server, number: int) -> list[Idle]:
+        """Start the server, and have it measured if it can bear that."""
+        runs: list[Idle] = []
+        with tolerated(server, number, self.failures):
+            runs.append(self.measure_once(server, number))
+        return runs
+
+    def measure_once(self, server: Server, number: int) -> Idle:
         """Start the server and have the loader measure it."""
         with running(server, WORK.arguments, self.cores.server) as (pid, port):
             warm_up(port, WORK)
             program = str(FOLDER / "idle_loader.py")
             numbers = map(str, (port, self.idle, self.seconds, pid))
             totals = run_load([sys.executable, program, *numbers], self.cores.load)
-        return [
-            Idle(
-                server=server.name,
-                idle=self.idle,
-                round=number,
-                memory=totals["memory"],
-                seconds=totals["microseconds"] / 1e6,
-                cpu_seconds=totals["cpu_microseconds"] / 1e6,
-                alone_p50_us=totals["alone_p50_nanoseconds"] / 1e3,
-                alone_p99_us=totals["alone_p99_nanoseconds"] / 1e3,
-                p50_us=totals["p50_nanoseconds"] / 1e3,
-                p99_us=totals["p99_nanoseconds"] / 1e3,
-            )
-        ]
+        return Idle(
+            server=server.name,
+            idle=self.idle,
+            round=number,
+            memory=totals["memory"],
+            seconds=totals["microseconds"] / 1e6,
+            cpu_seconds=totals["cpu_microseconds"] / 1e6,
+            alone_p50_us=totals["alone_p50_nanoseconds"] / 1e3,
+            alone_p99_us=totals["alone_p99_nanoseconds"] / 1e3,
+            p50_us=totals["p50_nanoseconds"] / 1e3,
+            p99_us=totals["p99_nanoseconds"] / 1e3,
+        )
 
 
 def allow_descriptors(count: int) -> None:
@@ -178,22 +185,19 @@ def allow_descriptors(count: int) -> None:
 
 def judge(rows: Sequence[IdleRow], idle: int) -> list[Verdict]:
     """What is promised of ours."""
+
+    def ceiling(what: str, measured: float | None, most: float) -> Verdict:
+        missing = () if ours else (table.OURS,)
+        return Verdict.ceiling(f"{what} {idle} idle connections", measured, most, missing)
+
     ours = next((row for row in rows if row.server == table.OURS), None)
-    missing = () if ours else (table.OURS,)
-    where = f"with {idle} idle connections"
+    kb_each = ours.kb_each if ours else None
+    cpu_percent = ours.cpu_percent if ours else None
+    ratio = ours.p50_to_alone if ours else None
     return [
-        Verdict.ceiling(
-            f"kB of memory for each {where}", ours and ours.kb_each, MEMORY_CEILING, missing
-        ),
-        Verdict.ceiling(
-            f"CPU % when idle {where}", ours and ours.cpu_percent, CPU_CEILING, missing
-        ),
-        Verdict.ceiling(
-            f"p50 of one active client {where} / without",
-            ours and ours.p50_to_alone,
-            MEDIAN_CEILING,
-            missing,
-        ),
+        ceiling("kB of memory for each of", kb_each, MEMORY_CEILING),
+        ceiling("CPU % with nothing but", cpu_percent, CPU_CEILING),
+        ceiling("p50 of one active client with / without", ratio, MEDIAN_CEILING),
     ]
 
 
@@ -204,16 +208,16 @@ def measure(options: argparse.Namespace, servers: Sequence[Server]) -> Report:
     facts = command.describe(servers, f"{options.rounds} of {options.seconds} s", plan.cores)
     runs = plan.run(servers)
     rows = table.summarise(runs, idle_row)
-    return Report(facts, [rows], judge(rows, options.idle), runs)
+    return Report(facts, [rows], judge(rows, options.idle), runs, plan.failures)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and judge."""
     parser = command.parser("Idle connections: hwebserver against its peers.", SERVERS)
     parser.add_argument("--seconds", type=command.positive, default=1, help="default: %(default)s")
     parser.add_argument("--idle", type=command.positive, default=5000, help="default: %(default)s")
     parser.set_defaults(rounds=3)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     return command.run(options, [], lambda servers: measure(options, servers))
 
 

@@ -25,6 +25,8 @@ PATIENCE_SECONDS = 60
 BODY = b"Hello, world!"
 REQUEST = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: idle\r\nAccept: */*\r\n\r\n"
 WARM_UP_REQUESTS = 200
+# Some look out for a while behind a request. That is part of the request.
+REST_SECONDS = 1.0
 IDLE_SECONDS = 2.0
 
 
@@ -101,6 +103,7 @@ def measure(port: int, count: int, seconds: int, pid: int) -> dict[str, int]:
         ask(idle[-1])
     time.sleep(SETTLE_SECONDS)
     memory_added = memory(pid) - memory_before
+    time.sleep(REST_SECONDS)
     cpu_before, start = cpu_seconds(pid), time.perf_counter()
     time.sleep(IDLE_SECONDS)
     cpu, idle_seconds = cpu_seconds(pid) - cpu_before, time.perf_counter() - start

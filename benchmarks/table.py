@@ -142,6 +142,14 @@ HEADINGS = {
     "p50_to_alone": "with / without",
     "alone_p99_us": "p99 µs without",
     "p99_us": "p99 µs with",
+    "sleepers": "sleepers",
+    "p99_to_alone": "p99 / without",
+    "longest_ms": "longest ms",
+    "nap_seconds": "nap s",
+    "start": "start",
+    "start_ms": "ms",
+    "start_cpu_ms": "CPU ms",
+    "this_to_standard": "CPU / http.server",
 }
 DIGITS = {
     "rate": 0,
@@ -155,6 +163,8 @@ DIGITS = {
     "p50_us": 0,
     "alone_p99_us": 0,
     "p99_us": 0,
+    "start_ms": 1,
+    "start_cpu_ms": 1,
 }
 
 

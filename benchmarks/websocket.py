@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from collections.abc import Sequence
 
 import command
 import table
-from command import Report
-from echo import Echoes
+from command import Report, Verdict
+from echo import Echo, Echoes
 from harness import Server, by_name, import_failure
 from transfer import MB
 
@@ -33,6 +34,8 @@ SHORT_BYTES = 32
 SHORT_CONNECTIONS = (1, 50)
 LONG_CONNECTIONS = 1
 RATE_FLOOR = 1.0
+#: MB a second.
+BULK_FLOOR = 300.0
 
 
 def unmask_in_c(servers: Sequence[Server]) -> list[str]:
@@ -46,10 +49,21 @@ def where(size: str, connections: int) -> str:
     return f"with {size} at {connections} connection{'s' if connections > 1 else ''}"
 
 
+def judge_bulk(runs: Sequence[Echo]) -> Verdict:
+    """What ours manages of long messages, whatever the peers do."""
+    ours = table.pick(runs, table.OURS, LONG_CONNECTIONS)
+    measured = statistics.median(run.rate * run.size / MB for run in ours) if ours else None
+    missing = () if ours else (table.OURS,)
+    promise = f"MB/s of ours {where('1 MB', LONG_CONNECTIONS)}"
+    return Verdict.floor(promise, measured, BULK_FLOOR, missing)
+
+
 def measure(options: argparse.Namespace, servers: Sequence[Server]) -> Report:
     """Measure and judge: first the short messages, then the long ones."""
-    short = Echoes("text", SHORT_BYTES, SHORT_CONNECTIONS, options.seconds, options.rounds)
-    long = Echoes("binary", MB, [LONG_CONNECTIONS], options.seconds, options.rounds)
+    seconds, rounds = options.seconds, options.rounds
+    failures: list[str] = []
+    short = Echoes("text", SHORT_BYTES, SHORT_CONNECTIONS, seconds, rounds, failures=failures)
+    long = Echoes("binary", MB, [LONG_CONNECTIONS], seconds, rounds, failures=failures)
     facts = command.describe(servers, f"{options.rounds} of {options.seconds} s", short.cores)
     in_c = unmask_in_c(servers)
     facts["unmasking in C"] = " ".join(in_c) or "none"
@@ -61,8 +75,9 @@ def measure(options: argparse.Namespace, servers: Sequence[Server]) -> Report:
     in_python = [name for name in PEERS if name not in in_c]
     long_where = where("1 MB", LONG_CONNECTIONS)
     verdicts.append(command.judge_rate(longs, in_python, LONG_CONNECTIONS, RATE_FLOOR, long_where))
+    verdicts.append(judge_bulk(longs))
     rows = [table.summarise(shorts, table.message_row), table.summarise(longs, table.bulk_row)]
-    return Report(facts, rows, verdicts, [*shorts, *longs])
+    return Report(facts, rows, verdicts, [*shorts, *longs], failures)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

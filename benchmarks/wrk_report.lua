@@ -3,10 +3,12 @@
 function done(summary, latency, requests)
     local errors = summary.errors
     print(string.format(
-        '{"requests": %d, "microseconds": %d, "p99_microseconds": %d, "errors": %d}',
+        '{"requests": %d, "microseconds": %d, "p99_microseconds": %d, '
+            .. '"longest_microseconds": %d, "errors": %d}',
         summary.requests,
         summary.duration,
         latency:percentile(99),
+        latency.max,
         errors.connect + errors.read + errors.write + errors.status + errors.timeout
     ))
 end

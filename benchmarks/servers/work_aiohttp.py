@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 
 from aiohttp import web
@@ -33,6 +34,8 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 
 if __name__ == "__main__":
+    # It tells of each stream that a client has left.
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
     application = web.Application()
     application.router.add_get("/", hello)
     application.router.add_get("/sleep", sleep)
