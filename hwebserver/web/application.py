@@ -45,7 +45,7 @@ from .extra import Extra
 from .filters import Filter
 from .handlers import Handler, as_response
 from .lifespan import Lifespans
-from .log import mask_token
+from .log import Subject, mask_token
 from .logfiles import PortLog
 from .onmain import OnMain, Then, for_setting, plain
 from .pages import error_json, error_page, errorResponse, prefers_json, server_error
@@ -99,6 +99,7 @@ class Plan:
         info: What is believed of the connection.
         extra: What is added to the answer; None: nothing.
         guards: The filters that see the request before its body is read.
+        subject: What the lines of the access log tell of the requests; None: there is none yet.
     """
 
     __slots__ = (
@@ -113,6 +114,7 @@ class Plan:
         "reader",
         "refusal",
         "request_id",
+        "subject",
         "takes_body",
         "version",
     )
@@ -136,6 +138,7 @@ class Plan:
         self.info: Optional[ConnectionInfo] = None
         self.extra: Optional[Extra] = None
         self.guards: tuple[Filter, ...] = ()
+        self.subject: Optional[Subject] = None
 
 
 class Application:
@@ -692,7 +695,10 @@ class Exchange:
             self.drop()
         access = self._application.access
         if access is not None and access.logger.isEnabledFor(logging.INFO):
-            access.log(self._info, self._head, status, sent, seconds, self._known_id)
+            plan = self.plan
+            if plan.subject is None:
+                plan.subject = access.subject(self._info, self._head)
+            access.log(plan.subject, status, sent, seconds, self._known_id)
         self._request = None
 
 

@@ -11,7 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TextIO, Union
 
 from ..exchange import ConnectionInfo
 from ..journal import UNIX_CLIENT, of_port, printable
@@ -58,36 +58,23 @@ def mask_token(text: str) -> str:
 # --- lines of requests ---
 
 
-class Entry(NamedTuple):
-    """What a line tells of.
+class Subject(NamedTuple):
+    """What all lines of requests with one head have in common; found out once, and then only read.
 
     Attributes:
         info: The connection.
         head: The request; None: it was not one.
-        status: What was answered; 0: nothing was, the client has left.
-        sent: Bytes of the body that were sent.
-        seconds: How long it took.
-        request_id: The id of the request, as far as it has one.
+        parts: What the lines say of both, as it stands there.
     """
 
     info: ConnectionInfo
     head: Optional[RequestHead]
-    status: int
-    sent: int
-    seconds: float
-    request_id: str
+    parts: tuple[str, ...]
 
-    @property
-    def line(self) -> str:
-        """The line of the request."""
-        head = self.head
-        if head is None:
-            return "-"
-        return f"{head.method} {mask_token(head.target)} HTTP/1.{head.minor}"
 
-    def field(self, name: str) -> Optional[str]:
-        """Return the value of a field of the request."""
-        return None if self.head is None else self.head.fields.combined.get(name)
+def _field(head: Optional[RequestHead], name: str) -> Optional[str]:
+    """Return the value of a field of a request."""
+    return None if head is None else head.fields.combined.get(name)
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -141,61 +128,93 @@ def _iso_time(moment: time.struct_time) -> str:
 _common_stamp = _Stamp(_common_time)
 _iso_stamp = _Stamp(_iso_time)
 
-#: A message and its arguments, as for ``Logger.log``.
-_Message = tuple[str, tuple[Any, ...]]
+
+class _Common:
+    """The common log format.
+
+    Attributes:
+        message: What the arguments are put into.
+    """
+
+    message = '%s - - [%s] "%s" %d %s'
+
+    def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
+        """Return what the lines of equal requests have in common."""
+        line = "-"
+        if head is not None:
+            line = _quoted(f"{head.method} {mask_token(head.target)} HTTP/1.{head.minor}")
+        return _UNSPACED.sub(_escape, info.peer[0]) or UNIX_CLIENT, line
+
+    def arguments(
+        self, parts: tuple[str, ...], status: int, sent: int, seconds: float, request_id: str
+    ) -> tuple[Any, ...]:
+        """Return what a line consists of; see ``AccessLog.log``."""
+        client, line = parts
+        return client, _common_stamp.now(), line, status or _LEFT, sent or "-"
 
 
-def _common(entry: Entry) -> _Message:
-    """Write an entry in the common log format."""
-    arguments = (
-        _UNSPACED.sub(_escape, entry.info.peer[0]) or UNIX_CLIENT,
-        _common_stamp.now(),
-        _quoted(entry.line),
-        entry.status or _LEFT,
-        entry.sent or "-",
-    )
-    return '%s - - [%s] "%s" %d %s', arguments
+class _Combined(_Common):
+    """The combined log format: the common one, and where the client came from with what."""
+
+    message = _Common.message + ' "%s" "%s"'
+
+    def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
+        """Return what the lines of equal requests have in common."""
+        referer = _quoted(mask_token(_field(head, "referer") or ""))
+        return (*super().parts(info, head), referer, _quoted(_field(head, "user-agent")))
+
+    def arguments(
+        self, parts: tuple[str, ...], status: int, sent: int, seconds: float, request_id: str
+    ) -> tuple[Any, ...]:
+        """Return what a line consists of; see ``AccessLog.log``."""
+        client, line, referer, agent = parts
+        return client, _common_stamp.now(), line, status or _LEFT, sent or "-", referer, agent
 
 
-def _combined(entry: Entry) -> _Message:
-    """Write an entry in the combined log format."""
-    message, arguments = _common(entry)
-    referer, agent = entry.field("referer"), entry.field("user-agent")
-    return message + ' "%s" "%s"', (*arguments, _quoted(mask_token(referer or "")), _quoted(agent))
+class _JSON:
+    """An object for each request; its parts are what stands between the values that differ."""
 
+    message = "%s"
 
-def _make_json() -> Callable[[Entry], _Message]:
-    from json import JSONEncoder
+    def __init__(self) -> None:
+        from json import JSONEncoder
 
-    encode = JSONEncoder(separators=(",", ":")).encode
+        self._encode = JSONEncoder(separators=(",", ":")).encode
 
-    def write(entry: Entry) -> _Message:
-        head, referer = entry.head, entry.field("referer")
-        values = {
-            "time": _iso_stamp.now(),
-            "client": entry.info.peer[0] or UNIX_CLIENT,
+    def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
+        """Return what the lines of equal requests have in common."""
+        referer = _field(head, "referer")
+        before = {
+            "client": info.peer[0] or UNIX_CLIENT,
             "method": head and head.method,
             "path": head and head.path,
             "query": head and mask_token(head.query),
             "protocol": head and f"HTTP/1.{head.minor}",
-            "status": int(entry.status or _LEFT),
-            "bytes": entry.sent,
-            "duration_ms": round(entry.seconds * 1000, 3),
-            "request_id": entry.request_id,
-            "host": head and (entry.info.host or head.authority),
-            "referer": referer and mask_token(referer),
-            "user_agent": entry.field("user-agent"),
-            "port": entry.info.port.name,
         }
-        return "%s", (encode(values),)
+        behind = {
+            "host": head and (info.host or head.authority),
+            "referer": referer and mask_token(referer),
+            "user_agent": _field(head, "user-agent"),
+            "port": info.port.name,
+        }
+        return self._encode(before)[1:-1], self._encode(behind)[1:-1]
 
-    return write
+    def arguments(
+        self, parts: tuple[str, ...], status: int, sent: int, seconds: float, request_id: str
+    ) -> tuple[Any, ...]:
+        """Return what a line consists of; see ``AccessLog.log``."""
+        before, behind = parts
+        return (
+            f'{{"time":"{_iso_stamp.now()}",{before},"status":{int(status or _LEFT)},'
+            f'"bytes":{sent},"duration_ms":{round(seconds * 1000, 3)},'
+            f'"request_id":{self._encode(request_id)},{behind}}}',
+        )
 
 
-def _writer(style: str) -> Callable[[Entry], _Message]:
+def _form_of(style: str) -> Union[_Common, _JSON]:
     if style == "json":
-        return _make_json()
-    return _combined if style == "combined" else _common
+        return _JSON()
+    return _Combined() if style == "combined" else _Common()
 
 
 class AccessLog:
@@ -220,27 +239,39 @@ class AccessLog:
     ) -> None:
         self.logger = logger
         self._wanted = wanted
-        self._write = _writer(style)
+        self._form = _form_of(style)
         self._makes_id = style == "json"
         self._details = details
 
+    def subject(self, info: ConnectionInfo, head: Optional[RequestHead]) -> Subject:
+        """Return what ``log`` needs to know of requests.
+
+        Args:
+            info: The connection.
+            head: Their head; None: there was none that could be understood.
+        """
+        return Subject(info, head, self._form.parts(info, head))
+
     def log(
-        self,
-        info: ConnectionInfo,
-        head: Optional[RequestHead],
-        status: int,
-        sent: int,
-        seconds: float,
-        request_id: str,
+        self, subject: Subject, status: int, sent: int, seconds: float, request_id: str
     ) -> None:
-        """Write the line of an exchange; see ``Entry``."""
+        """Write the line of a request.
+
+        Args:
+            subject: The request.
+            status: What was answered; 0: nothing was, the client has left.
+            sent: Bytes of the body that were sent.
+            seconds: How long it took.
+            request_id: The id of the request, as far as it has one.
+        """
         if self._wanted is not None and not self._wanted():
             return
+        info, head, parts = subject
         detailed = self._details and head is not None and access_logger.isEnabledFor(logging.DEBUG)
         if not request_id and (detailed or self._makes_id):
             request_id = make_id()
-        entry = Entry(info, head, status, sent, seconds, request_id)
-        message, arguments = self._write(entry)
+        message = self._form.message
+        arguments = self._form.arguments(parts, status, sent, seconds, request_id)
         extra = of_port(info.port)
         # Where in our code it was written tells nobody anything, and is dear to find out.
         record = self.logger.makeRecord(

@@ -257,7 +257,8 @@ def written(style, head, status=200, sent=13, seconds=0.0015, request_id="", inf
     handler.emit = lambda record: heard.append(record.getMessage())
     logger.addHandler(handler)
     log = AccessLog(style, logger)
-    log.log(info or information(), head, status, sent, seconds, request_id)
+    subject = log.subject(info or information(), head)
+    log.log(subject, status, sent, seconds, request_id)
     (line,) = heard
     return line
 
