@@ -694,11 +694,14 @@ class Exchange:
         if self._body is not None or self._inlet is not None:
             self.drop()
         access = self._application.access
-        if access is not None and access.logger.isEnabledFor(logging.INFO):
-            plan = self.plan
+        if access is not None and (
+            access.put is not None or access.logger.isEnabledFor(logging.INFO)
+        ):
+            plan, request, head = self.plan, self._request, self._head
             if plan.subject is None:
-                plan.subject = access.subject(self._info, self._head)
-            access.log(plan.subject, status, sent, seconds, self._known_id)
+                plan.subject = access.subject(self._info, head)
+            known_id = plan.request_id if request is None else request.known_id
+            access.log(plan.subject, head, status, sent, seconds, known_id)
         self._request = None
 
 

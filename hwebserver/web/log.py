@@ -11,9 +11,9 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TextIO, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol, TextIO
 
-from ..exchange import ConnectionInfo
+from ..exchange import ConnectionInfo, Port
 from ..journal import UNIX_CLIENT, of_port, printable
 from ..protocol.http1 import RequestHead
 from .requestid import make_id
@@ -62,14 +62,25 @@ class Subject(NamedTuple):
     """What all lines of requests with one head have in common; found out once, and then only read.
 
     Attributes:
-        info: The connection.
-        head: The request; None: it was not one.
-        parts: What the lines say of both, as it stands there.
+        form: What writes them.
+        parts: What they say of the client and the head, as it stands there.
+        port: The port.
     """
 
-    info: ConnectionInfo
-    head: Optional[RequestHead]
+    form: _Form
     parts: tuple[str, ...]
+    port: Port
+
+
+#: What a line is made of, when it is wanted: the request, the time when it was answered, and what
+#: ``AccessLog.log`` was told.
+Entry = tuple[Subject, float, int, int, float, str]
+
+
+def line_of(entry: Entry) -> str:
+    """Return the line of a request."""
+    form = entry[0].form
+    return form.message % form.arguments(entry)
 
 
 def _field(head: Optional[RequestHead], name: str) -> Optional[str]:
@@ -99,9 +110,9 @@ class _Stamp:
         self._write = write
         self._kept = (-1, "")
 
-    def now(self) -> str:
-        """Return the time."""
-        second = int(time.time())
+    def of(self, moment: float) -> str:
+        """Return a time, that of now or nearly so."""
+        second = int(moment)
         kept = self._kept
         if kept[0] != second:
             kept = self._kept = (second, self._write(time.localtime(second)))
@@ -129,28 +140,42 @@ _common_stamp = _Stamp(_common_time)
 _iso_stamp = _Stamp(_iso_time)
 
 
-class _Common:
-    """The common log format.
+class _Form(Protocol):
+    """How lines are written.
 
     Attributes:
         message: What the arguments are put into.
     """
 
+    message: str
+
+    def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
+        """Return what the lines of equal requests have in common.
+
+        Args:
+            info: The connection.
+            head: The request; None: it was not one.
+        """
+
+    def arguments(self, entry: Entry) -> tuple[Any, ...]:
+        """Return what a line consists of."""
+
+
+class _Common:
+    """The common log format; see ``_Form``."""
+
     message = '%s - - [%s] "%s" %d %s'
 
     def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
-        """Return what the lines of equal requests have in common."""
         line = "-"
         if head is not None:
             line = _quoted(f"{head.method} {mask_token(head.target)} HTTP/1.{head.minor}")
         return _UNSPACED.sub(_escape, info.peer[0]) or UNIX_CLIENT, line
 
-    def arguments(
-        self, parts: tuple[str, ...], status: int, sent: int, seconds: float, request_id: str
-    ) -> tuple[Any, ...]:
-        """Return what a line consists of; see ``AccessLog.log``."""
-        client, line = parts
-        return client, _common_stamp.now(), line, status or _LEFT, sent or "-"
+    def arguments(self, entry: Entry) -> tuple[Any, ...]:
+        subject, moment, status, sent, _, _ = entry
+        client, line = subject.parts
+        return client, _common_stamp.of(moment), line, status or _LEFT, sent or "-"
 
 
 class _Combined(_Common):
@@ -159,16 +184,14 @@ class _Combined(_Common):
     message = _Common.message + ' "%s" "%s"'
 
     def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
-        """Return what the lines of equal requests have in common."""
         referer = _quoted(mask_token(_field(head, "referer") or ""))
         return (*super().parts(info, head), referer, _quoted(_field(head, "user-agent")))
 
-    def arguments(
-        self, parts: tuple[str, ...], status: int, sent: int, seconds: float, request_id: str
-    ) -> tuple[Any, ...]:
-        """Return what a line consists of; see ``AccessLog.log``."""
-        client, line, referer, agent = parts
-        return client, _common_stamp.now(), line, status or _LEFT, sent or "-", referer, agent
+    def arguments(self, entry: Entry) -> tuple[Any, ...]:
+        subject, moment, status, sent, _, _ = entry
+        client, line, referer, agent = subject.parts
+        now = _common_stamp.of(moment)
+        return client, now, line, status or _LEFT, sent or "-", referer, agent
 
 
 class _JSON:
@@ -182,7 +205,6 @@ class _JSON:
         self._encode = JSONEncoder(separators=(",", ":")).encode
 
     def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
-        """Return what the lines of equal requests have in common."""
         referer = _field(head, "referer")
         before = {
             "client": info.peer[0] or UNIX_CLIENT,
@@ -199,19 +221,18 @@ class _JSON:
         }
         return self._encode(before)[1:-1], self._encode(behind)[1:-1]
 
-    def arguments(
-        self, parts: tuple[str, ...], status: int, sent: int, seconds: float, request_id: str
-    ) -> tuple[Any, ...]:
-        """Return what a line consists of; see ``AccessLog.log``."""
-        before, behind = parts
+    def arguments(self, entry: Entry) -> tuple[Any, ...]:
+        subject, moment, status, sent, seconds, request_id = entry
+        before, behind = subject.parts
+        known = self._encode(request_id) if request_id else f'"{make_id()}"'
         return (
-            f'{{"time":"{_iso_stamp.now()}",{before},"status":{int(status or _LEFT)},'
+            f'{{"time":"{_iso_stamp.of(moment)}",{before},"status":{int(status or _LEFT)},'
             f'"bytes":{sent},"duration_ms":{round(seconds * 1000, 3)},'
-            f'"request_id":{self._encode(request_id)},{behind}}}',
+            f'"request_id":{known},{behind}}}',
         )
 
 
-def _form_of(style: str) -> Union[_Common, _JSON]:
+def _form_of(style: str) -> _Form:
     if style == "json":
         return _JSON()
     return _Combined() if style == "combined" else _Common()
@@ -225,9 +246,12 @@ class AccessLog:
         logger: Where they go.
         details: Whether header fields and timing may follow, where the access log is at DEBUG.
         wanted: Says each time whether there is to be a line; None: there always is.
+        put: Takes what lines are made of, where nobody but a file hears of them: none goes to the
+            logger then.
 
     Attributes:
         logger: Where they go.
+        put: Takes what they are made of instead.
     """
 
     def __init__(
@@ -236,52 +260,71 @@ class AccessLog:
         logger: logging.Logger = access_logger,
         details: bool = True,
         wanted: Optional[Callable[[], bool]] = None,
+        put: Optional[Callable[[Entry], None]] = None,
     ) -> None:
         self.logger = logger
+        self.put = put
         self._wanted = wanted
         self._form = _form_of(style)
-        self._makes_id = style == "json"
         self._details = details
 
     def subject(self, info: ConnectionInfo, head: Optional[RequestHead]) -> Subject:
-        """Return what ``log`` needs to know of requests.
+        """Return what lines have in common.
 
         Args:
             info: The connection.
-            head: Their head; None: there was none that could be understood.
+            head: The head of the requests; None: there was none that could be understood.
         """
-        return Subject(info, head, self._form.parts(info, head))
+        return Subject(self._form, self._form.parts(info, head), info.port)
 
     def log(
-        self, subject: Subject, status: int, sent: int, seconds: float, request_id: str
+        self,
+        subject: Subject,
+        head: Optional[RequestHead],
+        status: int,
+        sent: int,
+        seconds: float,
+        request_id: str,
     ) -> None:
         """Write the line of a request.
 
         Args:
-            subject: The request.
+            subject: What it has in common with others.
+            head: The head of the request.
             status: What was answered; 0: nothing was, the client has left.
             sent: Bytes of the body that were sent.
             seconds: How long it took.
             request_id: The id of the request, as far as it has one.
         """
+        moment = time.time()
+        if self.put is not None and not self._details:
+            self.put((subject, moment, status, sent, seconds, request_id))
+            return
         if self._wanted is not None and not self._wanted():
             return
-        info, head, parts = subject
         detailed = self._details and head is not None and access_logger.isEnabledFor(logging.DEBUG)
-        if not request_id and (detailed or self._makes_id):
+        if detailed and not request_id:
             request_id = make_id()
-        message = self._form.message
-        arguments = self._form.arguments(parts, status, sent, seconds, request_id)
-        extra = of_port(info.port)
+        entry = subject, moment, status, sent, seconds, request_id
+        if self.put is None:
+            self._pass_on(entry)
+        else:
+            self.put(entry)
+        if detailed and head is not None:
+            details = "%.3f ms; request %s; %s"
+            fields, extra = _shown_fields(head), of_port(subject.port)
+            access_logger.debug(details, seconds * 1000, request_id, fields, extra=extra)
+
+    def _pass_on(self, entry: Entry) -> None:
+        """Make a record of a line for all who hear of it."""
+        subject = entry[0]
+        message, arguments = subject.form.message, subject.form.arguments(entry)
+        extra = of_port(subject.port)
         # Where in our code it was written tells nobody anything, and is dear to find out.
         record = self.logger.makeRecord(
             access_logger.name, logging.INFO, __file__, 0, message, arguments, None, "log", extra
         )
         self.logger.handle(record)
-        if detailed and head is not None:
-            details = "%.3f ms; request %s; %s"
-            fields = _shown_fields(head)
-            access_logger.debug(details, seconds * 1000, request_id, fields, extra=extra)
 
 
 def _shown_fields(head: RequestHead) -> str:
