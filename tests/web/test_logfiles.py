@@ -386,17 +386,44 @@ def test_lines_of_many_threads_keep_the_order_of_each_connection(site, path):
         assert [one for one in found if one in order] == order
 
 
-def test_a_line_has_the_time_of_its_answer_and_not_of_its_writing(path):
-    file = logfiles.LogFile("", logging.FileHandler(path, "a", "utf-8"), 0)
-    file.lookers = (list,)
-    log = AccessLog("common", details=False, put=file.put)
+@pytest.fixture
+def file(path):
+    """A file that no server knows."""
+    found = logfiles.LogFile("", logging.FileHandler(path, "a", "utf-8"), 0)
+    yield found
+    found.end()
+
+
+def entry(file, moment=1_000_000_000.0):
+    """Return what a line is made of."""
     port = Port("main", 8008, frozenset(), False, "127.0.0.1")
     info = ConnectionInfo(("192.0.2.1", 4711), ("127.0.0.1", 8008), port, 5)
-    subject = log.subject(info, None)
-    for moment in (1_000_000_000.9, 1_000_000_001.0):
-        file.put((subject, moment, 400, 5, 0.0, ""))
+    subject = AccessLog("common", put=file.put).subject(info, None)
+    return subject, moment, 400, 5, 0.0, ""
+
+
+def test_who_looks_is_told_once_for_all_lines_that_wait(file, path):
+    told = []
+    file.lookers = (lambda: told.append(True),)
+    for lines in (3, 6):
+        for _ in range(3):
+            file.put(entry(file))
+        assert path.read_text().count("\n") == lines - 3
+        file.flush()
+        assert path.read_text().count("\n") == lines
+    assert len(told) == 2
+
+
+def test_a_line_is_written_at_once_where_nobody_looks(file, path):
+    file.put(entry(file))
+    assert path.read_text().count("\n") == 1
+
+
+def test_a_line_has_the_time_of_its_answer_and_not_of_its_writing(file, path):
+    file.lookers = (list,)
+    file.put(entry(file, 1_000_000_000.9))
+    file.put(entry(file, 1_000_000_001.0))
     file.flush()
-    file.end()
     one, two = re.findall(r":(\d\d) [+-]\d{4}\]", path.read_text())
     assert int(two) == (int(one) + 1) % 60
 
@@ -422,16 +449,6 @@ def test_of_two_servers_with_one_file_the_other_goes_on_writing_when_one_stops(p
         assert paths(path) == ["/?two"]
         fetch(one, "/?one")
         wait_until(lambda: paths(path) == ["/?two", "/?one"])
-
-
-def test_a_line_is_written_at_once_where_nobody_looks_any_more(path):
-    file = logfiles.LogFile("", logging.FileHandler(path, "a", "utf-8"), 0)
-    log = AccessLog("common", details=False, put=file.put)
-    port = Port("main", 8008, frozenset(), False, "127.0.0.1")
-    info = ConnectionInfo(("192.0.2.1", 4711), ("127.0.0.1", 8008), port, 5)
-    log.log(log.subject(info, None), None, 400, 5, 0.0, "")
-    assert path.read_text().count("\n") == 1
-    file.end()
 
 
 def test_lines_that_wait_keep_to_the_size_of_a_rotated_file(site, path):
