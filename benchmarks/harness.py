@@ -7,14 +7,17 @@ import json
 import os
 import select
 import shutil
+import signal
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 FOLDER = Path(__file__).resolve().parent
 START_SECONDS = 10.0
@@ -24,6 +27,9 @@ WARM_UP_REQUESTS = 200
 SETTLE_SECONDS = 0.2
 # nginx is where only the path of root leads.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+
+OURS = "ours"
+BARE = "bare"
 
 T = TypeVar("T")
 
@@ -42,6 +48,10 @@ class Server:
     """What must be importable for it to run, where that is not a matter of course."""
     tool: str = ""
     """A command that must be installed for it to run."""
+    arguments: tuple[str, ...] = ()
+    """What the program is told behind the port, before what the work adds."""
+    closes: bool = False
+    """It keeps no connection, and takes part only in works that want none kept."""
 
 
 def by_name(*servers: Server) -> dict[str, Server]:
@@ -57,6 +67,34 @@ class Work:
     body: bytes
     arguments: tuple[str, ...] = ()
     """What the programs of the servers are told besides the port."""
+    name: str = "hello"
+    """What the tables call it."""
+    connections: Sequence[int] = (32,)
+    """Loads, each so many connections at once."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What the client sends besides Host."""
+    payload: bytes = b""
+    """What is sent by POST; GET without."""
+    closes: bool = False
+    """Have a new connection for each request."""
+    certificate: str = ""
+    """The certificate's file; unset: no TLS."""
+    decode: Callable[[bytes], Any] = bytes
+    """What makes two right answers equal that differ in their bytes."""
+
+    @property
+    def method(self) -> str:
+        """How it is asked."""
+        return "POST" if self.payload else "GET"
+
+    @property
+    def all_headers(self) -> dict[str, str]:
+        """The header lines that say how long the connection is wanted too."""
+        return {**self.headers, "Connection": "close"} if self.closes else dict(self.headers)
+
+    def url(self, port: int) -> str:
+        """Where it is asked."""
+        return f"http{'s' if self.certificate else ''}://127.0.0.1:{port}{self.path}"
 
 
 @dataclass(frozen=True)
@@ -64,6 +102,7 @@ class Measurement:
     """One server under one load for some seconds."""
 
     server: str
+    work: str
     connections: int
     round: int
     requests: int
@@ -73,9 +112,9 @@ class Measurement:
     errors: int
 
     @property
-    def load(self) -> int:
+    def load(self) -> tuple[str, int]:
         """What tells this load from others."""
-        return self.connections
+        return (self.work, self.connections)
 
     @property
     def rate(self) -> float:
@@ -141,10 +180,12 @@ def only_installed(servers: Iterable[Server]) -> list[Server]:
     return found
 
 
-def spawn(command: Sequence[str], core: int | None) -> subprocess.Popen[str]:
-    """Start a command on one core, its output in a pipe."""
+def spawn(command: Sequence[str], core: int | None, alone: bool = False) -> subprocess.Popen[str]:
+    """Start a command on one core, its output in a pipe; alone: as a process group of its own."""
     environment = {**os.environ, "PATH": SEARCH_PATH}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=alone
+    )
     if core is not None:
         os.sched_setaffinity(process.pid, {core})  # before it has threads, which inherit it
     return process
@@ -160,11 +201,19 @@ def read_port(process: subprocess.Popen[str]) -> int:
     return int(line)
 
 
-def connect(port: int) -> http.client.HTTPConnection:
+def client(port: int, certificate: str) -> http.client.HTTPConnection:
+    """Make a connection that is still to be opened, over TLS if there is a certificate."""
+    if not certificate:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+    context = ssl.create_default_context(cafile=certificate)
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=START_SECONDS, context=context)
+
+
+def connect(port: int, certificate: str = "") -> http.client.HTTPConnection:
     """Connect as soon as the server listens."""
     deadline = time.monotonic() + START_SECONDS
     while True:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_SECONDS)
+        connection = client(port, certificate)
         try:
             connection.connect()
             return connection
@@ -174,18 +223,31 @@ def connect(port: int) -> http.client.HTTPConnection:
             time.sleep(0.01)
 
 
+def ask(connection: http.client.HTTPConnection, work: Work) -> None:
+    """Ask once, and check the answer and what becomes of the connection."""
+    connection.request(work.method, work.path, work.payload or None, work.all_headers)
+    response = connection.getresponse()
+    body = response.read()
+    if response.status != 200 or work.decode(body) != work.decode(work.body):
+        raise HarnessError(f"wrong answer: {response.status} {body[:80]!r}")
+    if connection.sock is None:
+        if not work.closes:
+            raise HarnessError("it did not keep the connection alive")
+    elif work.closes:
+        # Not all of them announce what they do.
+        if connection.sock.recv(1):
+            raise HarnessError("it sent more than one answer")
+        connection.close()
+
+
 def warm_up(port: int, work: Work) -> None:
     """Check the server's answer, and let it reach its usual speed."""
-    connection = connect(port)
+    connection = connect(port, work.certificate)
     try:
         for _ in range(WARM_UP_REQUESTS):
-            connection.request("GET", work.path)
-            response = connection.getresponse()
-            body = response.read()
-            if response.status != 200 or body != work.body:
-                raise HarnessError(f"wrong answer: {response.status} {body[:80]!r}")
-            if connection.sock is None:
-                raise HarnessError("it did not keep the connection alive")
+            ask(connection, work)
+    except ValueError as error:
+        raise HarnessError(f"wrong answer: {error}") from error
     finally:
         connection.close()
 
@@ -202,13 +264,23 @@ def stop(process: subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
+def stop_group(process: subprocess.Popen[str]) -> None:
+    """End a process that spawn() started alone, and then what it has left of its children."""
+    stop(process)
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # as it should be
+
+
 @contextmanager
 def running(
     server: Server, arguments: Sequence[str], core: int | None
 ) -> Iterator[tuple[int, int]]:
     """Run the server for the time of the block; yields its process id and port."""
     program = FOLDER / "servers" / server.program
-    process = spawn([sys.executable, str(program), "0", *arguments], core)
+    command = [sys.executable, str(program), "0", *server.arguments, *arguments]
+    process = spawn(command, core, alone=True)
     try:
         port = read_port(process)
         connect(port).close()
@@ -218,7 +290,7 @@ def running(
     except (HarnessError, OSError, http.client.HTTPException) as error:
         raise HarnessError(f"{server.name}: {error}") from error
     finally:
-        stop(process)
+        stop_group(process)
 
 
 def family(pid: int) -> list[int]:
@@ -228,13 +300,17 @@ def family(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Read what CPU time the process has used so far, in all threads and in the kernel."""
-    ticks = 0
-    for member in family(pid):
-        # The second field is the program's name, which may hold spaces and brackets itself.
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])  # user and system
-    return ticks / os.sysconf("SC_CLK_TCK")
+    """Read what CPU time the process has used so far, in all threads and in the kernel.
+
+    The clock of a process counts nanoseconds, where utime and stime count ticks, and threads that
+    have ended, which the schedstat files have lost.
+    """
+    return sum(time.clock_gettime(process_clock(member)) for member in family(pid))
+
+
+def process_clock(pid: int) -> int:
+    """The number that Linux gives to the CPU clock of a process, as clock_getcpuclockid(3) does."""
+    return (~pid << 3) | 2
 
 
 def run_load(command: Sequence[str], core: int | None) -> dict[str, int]:
@@ -250,14 +326,33 @@ def run_load(command: Sequence[str], core: int | None) -> dict[str, int]:
     return totals
 
 
-def run_wrk(url: str, connections: int, seconds: int, core: int | None) -> dict[str, int]:
-    """Load the URL over keep-alive connections, and return the totals of wrk_report.lua."""
+def run_wrk(
+    url: str, connections: int, seconds: int, core: int | None, work: Work | None = None
+) -> dict[str, int]:
+    """Load the URL, as the work says, and return the totals of wrk_report.lua."""
     script = str(FOLDER / "wrk_report.lua")
     options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script]
-    totals = run_load(["wrk", *options, url], core)
+    payload = []
+    if work is not None:
+        for name, value in work.all_headers.items():
+            options += ["-H", f"{name}: {value}"]
+        payload = [work.payload.decode()] if work.payload else []
+    totals = run_load(["wrk", *options, url, *payload], core)
     if not totals["requests"]:
         raise HarnessError(f"not one answer over {connections} connections")
     return totals
+
+
+@contextmanager
+def tolerated(server: Server, number: int, failures: list[str]) -> Iterator[None]:
+    """Name a peer that fails within the block, and go on: a run takes long, and has many."""
+    try:
+        yield
+    except HarnessError as error:
+        if server.name in (OURS, BARE):
+            raise
+        failures.append(f"{error} (round {number})")
+        print(f"failed: {failures[-1]}", file=sys.stderr)
 
 
 def interleave(
@@ -274,37 +369,49 @@ def interleave(
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure, how often and how long."""
+    """What to measure with wrk, how often and how long."""
 
-    work: Work
-    connections: Sequence[int]
+    works: Sequence[Work]
     seconds: int
     rounds: int
     cores: Cores = field(default_factory=Cores.choose)
+    failures: list[str] = field(default_factory=list)
+    """Of peers, as a reader shall see them."""
 
     def run(self, servers: Sequence[Server]) -> list[Measurement]:
         """Measure every server in every round."""
         return interleave(self.rounds, servers, self.measure)
 
     def measure(self, server: Server, number: int) -> list[Measurement]:
-        """Start the server and put it under one load after the other."""
-        with running(server, self.work.arguments, self.cores.server) as (pid, port):
-            warm_up(port, self.work)
-            url = f"http://127.0.0.1:{port}{self.work.path}"
-            return [
-                self.measure_load(server.name, number, pid, url, connections)
-                for connections in self.connections
-            ]
+        """Put the server to all works; it is started anew where they tell it something else."""
+        runs: list[Measurement] = []
+        works = (work for work in self.works if work.closes or not server.closes)
+        for arguments, alike in groupby(works, key=lambda work: work.arguments):
+            with tolerated(server, number, self.failures):
+                for run in self.measure_works(server, number, arguments, alike):
+                    runs.append(run)
+        return runs
+
+    def measure_works(
+        self, server: Server, number: int, arguments: Sequence[str], works: Iterable[Work]
+    ) -> Iterator[Measurement]:
+        """Start the server, and put it under one load after the other."""
+        with running(server, arguments, self.cores.server) as (pid, port):
+            for work in works:
+                warm_up(port, work)
+                for connections in work.connections:
+                    yield self.measure_load(server.name, number, pid, port, work, connections)
 
     def measure_load(
-        self, name: str, number: int, pid: int, url: str, connections: int
+        self, name: str, number: int, pid: int, port: int, work: Work, connections: int
     ) -> Measurement:
         """Put a running server under one load."""
         time.sleep(SETTLE_SECONDS)
         before = cpu_seconds(pid)
-        totals = run_wrk(url, connections, self.seconds, self.cores.load)
+        totals = run_wrk(work.url(port), connections, self.seconds, self.cores.load, work)
         return Measurement(
             server=name,
+            work=work.name,
             connections=connections,
             round=number,
             requests=totals["requests"],

@@ -66,13 +66,13 @@ class Loader:
             raise WrongAnswer(f"the answer to {self._size} bytes was {answer[:80]!r}")
 
     def download(self) -> None:
-        """Download a file and forget it; its size must be announced and kept to."""
+        """Download a file and forget it; all of it must come, whether announced or not."""
         self._connection.request("GET", self._path)
         response = self._response()
         announced, received = response.length, 0
         while count := response.readinto(self._block):
             received += count
-        if not announced == received == self._size:
+        if received != self._size or announced not in (received, None):
             raise WrongAnswer(f"{announced} bytes were announced, {received} came")
 
     def _response(self) -> http.client.HTTPResponse:

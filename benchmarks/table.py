@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, TypeVar
 
+import harness
 from echo import Echo
 from harness import Measurement
 from transfer import MB, Transfer
 
-OURS = "ours"
-BARE = "bare"
+OURS = harness.OURS
+BARE = harness.BARE
 
 
 class Run(Protocol):
@@ -23,7 +24,11 @@ class Run(Protocol):
         """The name of the server."""
 
     @property
-    def load(self) -> int:
+    def round(self) -> int:
+        """The number of the round."""
+
+    @property
+    def load(self) -> Hashable:
         """What tells this load from the others of the same kind."""
 
     @property
@@ -45,20 +50,26 @@ def cpu(run: Measurement) -> float:
     return run.cpu_us
 
 
-def pick(runs: Sequence[R], server: str, load: int) -> list[R]:
+def pick(runs: Sequence[R], server: str, load: Hashable) -> list[R]:
     """The measurements of one server under one load, in the order of the rounds."""
     return [run for run in runs if run.server == server and run.load == load]
 
 
-def ratio(
-    runs: Sequence[R], top: str, bottom: str, load: int, value: Callable[[R], float]
-) -> float | None:
-    """The median of the ratios that two servers had within a round; None if one was not measured.
+def quotient(top: Sequence[R], bottom: Sequence[R], value: Callable[[R], float]) -> float | None:
+    """The median of the ratios that two kinds of runs had within a round; None without any.
 
     Dividing within the round cancels what a busy machine does to both.
     """
-    pairs = list(zip(pick(runs, top, load), pick(runs, bottom, load)))
-    return statistics.median(value(a) / value(b) for a, b in pairs) if pairs else None
+    below = {run.round: run for run in bottom}
+    ratios = [value(run) / value(below[run.round]) for run in top if run.round in below]
+    return statistics.median(ratios) if ratios else None
+
+
+def ratio(
+    runs: Sequence[R], top: str, bottom: str, load: Hashable, value: Callable[[R], float]
+) -> float | None:
+    """The median of the ratios that two servers had within a round; None without both."""
+    return quotient(pick(runs, top, load), pick(runs, bottom, load), value)
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,7 @@ class LoadRow:
     """One server under one load of wrk: medians over the rounds, errors of all rounds."""
 
     server: str
+    work: str
     connections: int
     rate: float
     rate_to_bare: float | None
@@ -105,6 +117,7 @@ class EchoRow:
 
 HEADINGS = {
     "server": "server",
+    "work": "work",
     "connections": "connections",
     "size": "MB",
     "bytes": "bytes",
@@ -121,6 +134,14 @@ HEADINGS = {
     "memory_mb": "memory added MB",
     "p99_ms": "p99 ms",
     "errors": "errors",
+    "idle": "idle",
+    "kb_each": "kB each",
+    "cpu_percent": "CPU %",
+    "alone_p50_us": "p50 µs without",
+    "p50_us": "p50 µs with",
+    "p50_to_alone": "with / without",
+    "alone_p99_us": "p99 µs without",
+    "p99_us": "p99 µs with",
 }
 DIGITS = {
     "rate": 0,
@@ -130,27 +151,34 @@ DIGITS = {
     "cpu_us": 1,
     "message_us": 1,
     "cpu_per_100": 3,
+    "alone_p50_us": 0,
+    "p50_us": 0,
+    "alone_p99_us": 0,
+    "p99_us": 0,
 }
 
 
-def summarise(runs: Sequence[R], row: Callable[[Sequence[R], str, int], Row]) -> list[Row]:
-    """One row for each load and server, in the order in which they were measured."""
+def summarise(runs: Sequence[R], row: Callable[[Sequence[R], str, Any], Row]) -> list[Row]:
+    """One row for each load and the servers that bore it, in the order of the measurements."""
     servers = list(dict.fromkeys(run.server for run in runs))
     loads = list(dict.fromkeys(run.load for run in runs))
-    return [row(runs, server, load) for load in loads for server in servers]
+    done = {(run.load, run.server) for run in runs}
+    pairs = [(load, server) for load in loads for server in servers]
+    return [row(runs, server, load) for load, server in pairs if (load, server) in done]
 
 
-def load_row(runs: Sequence[Measurement], server: str, connections: int) -> LoadRow:
+def load_row(runs: Sequence[Measurement], server: str, load: tuple[str, int]) -> LoadRow:
     """The row of one server under one load of wrk."""
-    chosen = pick(runs, server, connections)
+    chosen = pick(runs, server, load)
     return LoadRow(
         server=server,
-        connections=connections,
+        work=load[0],
+        connections=load[1],
         rate=statistics.median(map(rate, chosen)),
-        rate_to_bare=ratio(runs, server, BARE, connections, rate),
-        ours_to_this=ratio(runs, OURS, server, connections, rate),
+        rate_to_bare=ratio(runs, server, BARE, load, rate),
+        ours_to_this=ratio(runs, OURS, server, load, rate),
         cpu_us=statistics.median(map(cpu, chosen)),
-        cpu_to_bare=ratio(runs, server, BARE, connections, cpu),
+        cpu_to_bare=ratio(runs, server, BARE, load, cpu),
         p99_ms=statistics.median(run.p99_ms for run in chosen),
         errors=sum(run.errors for run in chosen),
     )

@@ -18,6 +18,7 @@ from harness import (
     interleave,
     run_load,
     running,
+    tolerated,
 )
 
 MB = 1_000_000
@@ -82,6 +83,8 @@ class Transfers:
     """The size of a first transfer, which is not measured."""
     arguments: Sequence[str] = ()
     cores: Cores = field(default_factory=Cores.choose)
+    failures: list[str] = field(default_factory=list)
+    """Of peers, as a reader shall see them."""
 
     def run(self, servers: Sequence[Server]) -> list[Transfer]:
         """Measure every server with every size in every round."""
@@ -89,7 +92,11 @@ class Transfers:
 
     def measure(self, server: Server, number: int) -> list[Transfer]:
         """Start the server anew for each size: it may keep memory from one to the next."""
-        return [self.measure_size(server, number, size) for size in self.sizes]
+        transfers = []
+        for size in self.sizes:
+            with tolerated(server, number, self.failures):
+                transfers.append(self.measure_size(server, number, size))
+        return transfers
 
     def measure_size(self, server: Server, number: int, size: int) -> Transfer:
         """Transfer files of one size to or from a new server."""

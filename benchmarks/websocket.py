@@ -65,11 +65,11 @@ def measure(options: argparse.Namespace, servers: Sequence[Server]) -> Report:
     return Report(facts, rows, verdicts, [*shorts, *longs])
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, and judge."""
     parser = command.parser("WebSockets: hwebserver against its peers.", SERVERS)
     parser.add_argument("--seconds", type=command.positive, default=1, help="default: %(default)s")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     return command.run(options, [], lambda servers: measure(options, servers))
 
 

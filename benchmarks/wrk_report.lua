@@ -10,3 +10,11 @@ function done(summary, latency, requests)
         errors.connect + errors.read + errors.write + errors.status + errors.timeout
     ))
 end
+
+-- An argument behind the URL is what to send by POST.
+function init(arguments)
+    if arguments[1] then
+        wrk.method = "POST"
+        wrk.body = arguments[1]
+    end
+end

@@ -22,7 +22,7 @@ logger = logging.getLogger("hwebserver.server")
 app_logger = logging.getLogger("hwebserver.app")
 
 
-class Port(NamedTuple):
+class Port:
     """One open port.
 
     Attributes:
@@ -33,11 +33,27 @@ class Port(NamedTuple):
         host: The address it listens on, for links to it.
     """
 
-    name: str
-    number: int
-    keys: frozenset[str]
-    secure: bool
-    host: str
+    __slots__ = (
+        "host",
+        "keys",
+        "name",
+        "number",
+        "secure",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        keys: frozenset[str],
+        secure: bool,
+        host: str,
+    ) -> None:
+        self.name = name
+        self.number = number
+        self.keys = keys
+        self.secure = secure
+        self.host = host
 
 
 class ConnectionInfo(NamedTuple):
@@ -239,14 +255,20 @@ class Answer(NamedTuple):
     close: bool = False
 
 
-class Deferred(NamedTuple):
+class Deferred:
     """What a handler that is a coroutine function returned: its result is still to come.
 
     Attributes:
         coroutine: To be run on the asyncio loop; ``Exchange.conclude`` takes what it gives.
     """
 
-    coroutine: Coroutine[Any, Any, Any]
+    __slots__ = ("coroutine",)
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+    ) -> None:
+        self.coroutine = coroutine
 
 
 class Pending(Protocol):
@@ -279,7 +301,7 @@ class Pending(Protocol):
 CallInMainThread = Callable[[Callable[[], Any], Callable[[], None]], Pending]
 
 
-class OnMainThread(NamedTuple):
+class OnMainThread:
     """What a handler returned that goes on on the host's main thread.
 
     Attributes:
@@ -287,7 +309,13 @@ class OnMainThread(NamedTuple):
             takes what it gives.
     """
 
-    begin: Callable[[Callable[[], None]], Pending]
+    __slots__ = ("begin",)
+
+    def __init__(
+        self,
+        begin: Callable[[Callable[[], None]], Pending],
+    ) -> None:
+        self.begin = begin
 
 
 #: What a handler may return before it has an answer.
@@ -357,7 +385,7 @@ class SocketChannel(Protocol):
         """
 
 
-class Upgrade(NamedTuple):
+class Upgrade:
     """An upgrade to a WebSocket, to be accepted or refused by a session.
 
     Attributes:
@@ -366,9 +394,21 @@ class Upgrade(NamedTuple):
         fields: Returns what the answer that accepts it has beside the session's own fields.
     """
 
-    handshake: Handshake
-    run: Callable[[SocketChannel], Coroutine[Any, Any, None]]
-    fields: Callable[[], tuple[Line, ...]] = tuple
+    __slots__ = (
+        "fields",
+        "handshake",
+        "run",
+    )
+
+    def __init__(
+        self,
+        handshake: Handshake,
+        run: Callable[[SocketChannel], Coroutine[Any, Any, None]],
+        fields: Callable[[], tuple[Line, ...]] = tuple,
+    ) -> None:
+        self.handshake = handshake
+        self.run = run
+        self.fields = fields
 
 
 class TakeBody:

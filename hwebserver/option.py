@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from .errors import OperationFailed
 
@@ -34,7 +34,7 @@ _TRUTHS = {
 _PATTERN_FLAGS = ((re.I, "i"), (re.M, "m"), (re.S, "s"), (re.X, "x"))
 
 
-class Option(NamedTuple):
+class Option:
     """One option.
 
     Attributes:
@@ -57,23 +57,63 @@ class Option(NamedTuple):
         other_flags: What other servers call that option of the command line.
     """
 
-    name: str
-    kind: type
-    default: Any
-    doc: str
-    least: Optional[float] = None
-    argument: str = ""
-    flag: str = ""
-    optional: bool = False
-    most: Optional[float] = None
-    choices: tuple[str, ...] = ()
-    place: str = ""
-    patterns: bool = False
-    secret: bool = False
-    of_server: bool = False
-    alias_of: str = ""
-    octal: bool = False
-    other_flags: tuple[str, ...] = ()
+    __slots__ = (
+        "alias_of",
+        "argument",
+        "choices",
+        "default",
+        "doc",
+        "flag",
+        "kind",
+        "least",
+        "most",
+        "name",
+        "octal",
+        "of_server",
+        "optional",
+        "other_flags",
+        "patterns",
+        "place",
+        "secret",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        kind: type,
+        default: Any,
+        doc: str,
+        least: Optional[float] = None,
+        argument: str = "",
+        flag: str = "",
+        optional: bool = False,
+        most: Optional[float] = None,
+        choices: tuple[str, ...] = (),
+        place: str = "",
+        patterns: bool = False,
+        secret: bool = False,
+        of_server: bool = False,
+        alias_of: str = "",
+        octal: bool = False,
+        other_flags: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.default = default
+        self.doc = doc
+        self.least = least
+        self.argument = argument
+        self.flag = flag
+        self.optional = optional
+        self.most = most
+        self.choices = choices
+        self.place = place
+        self.patterns = patterns
+        self.secret = secret
+        self.of_server = of_server
+        self.alias_of = alias_of
+        self.octal = octal
+        self.other_flags = other_flags
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> Optional[str]:

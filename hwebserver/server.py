@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from copy import copy
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 from weakref import WeakSet
 
 from .configuration import Configuration
@@ -95,11 +94,21 @@ _FALSE: Any = _Default(False)
 _LOW: Any = _Default(Verbosity.Low)
 
 
-class RecordedRun(NamedTuple):
+class RecordedRun:
     """A call of ``run`` that was only written down (the command line runs the server itself)."""
 
-    server: Server
-    arguments: dict[str, Any]
+    __slots__ = (
+        "arguments",
+        "server",
+    )
+
+    def __init__(
+        self,
+        server: Server,
+        arguments: dict[str, Any],
+    ) -> None:
+        self.server = server
+        self.arguments = arguments
 
 
 class Server(Configuration, Registrations):
@@ -775,6 +784,8 @@ def _takes_two(callback: Callable[..., Any]) -> bool:
 @contextmanager
 def _signals(interrupted: Callable[[], None]) -> Iterator[None]:
     """Have the signals that end a program call a function, until the block is left."""
+    import signal
+
     names = ("SIGINT", "SIGTERM", "SIGBREAK")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}

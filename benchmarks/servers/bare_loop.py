@@ -1,4 +1,7 @@
-"""The yardstick: receives, sends a fixed answer, and parses nothing."""
+"""The yardstick: receives, sends a fixed answer, and parses nothing.
+
+bare_loop.py PORT [ANSWER] [--close]
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ import selectors
 import socket
 import sys
 
-BODY = b"Hello, world!"
+BODY = sys.argv[2].encode() if len(sys.argv) > 2 else b"Hello, world!"
+#: Have a new connection for each request.
+CLOSES = "--close" in sys.argv
 # The header lines that a real server would send, so that the same bytes go over the wire.
 ANSWER = (
     b"HTTP/1.1 200 OK\r\n"
     b"Server: bare\r\n"
     b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
     b"Content-Type: text/plain\r\n"
-    b"Content-Length: %d\r\n\r\n" % len(BODY)
+    b"Content-Length: %d\r\n%s\r\n" % (len(BODY), b"Connection: close\r\n" if CLOSES else b"")
 ) + BODY
 
 
@@ -22,7 +27,7 @@ def answer(connection: socket.socket) -> bool:
     try:
         if connection.recv(65536):
             connection.send(ANSWER)
-            return True
+            return not CLOSES
     except OSError:
         pass
     return False

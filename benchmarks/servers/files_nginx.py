@@ -1,62 +1,10 @@
-"""Static files from nginx: one worker, no log, sendfile."""
+"""Static files from nginx."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
-CONFIGURATION = """
-{user}
-daemon off;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr;
-events {{ worker_connections 2048; }}
-http {{
-    access_log off;
-    sendfile on;
-    tcp_nopush on;
-    keepalive_requests 1000000000;
-    default_type application/octet-stream;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {{
-        listen 127.0.0.1:{port} backlog=1024;
-        root "{directory}";
-    }}
-}}
-"""
-
-
-def free_port(wanted: int) -> int:
-    """Find out which port 0 gives: nginx cannot say."""
-    with socket.create_server(("127.0.0.1", wanted)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def main() -> None:
-    """Run nginx until told to end."""
-    port = free_port(int(sys.argv[1]))
-    # Started by root, its worker would be somebody who may not read the files.
-    user = "user root;" if os.geteuid() == 0 else ""
-    with tempfile.TemporaryDirectory(prefix="hwebserver-nginx-") as folder:
-        path = Path(folder, "nginx.conf")
-        path.write_text(CONFIGURATION.format(user=user, port=port, directory=sys.argv[2]))
-        command = ["nginx", "-e", "stderr", "-p", folder, "-c", str(path)]
-        with subprocess.Popen(command) as nginx:
-            signal.signal(signal.SIGTERM, lambda *_: nginx.terminate())
-            print(port, flush=True)
-            sys.exit(nginx.wait())
-
+from on_nginx import serve
 
 if __name__ == "__main__":
-    main()
+    serve(f'root "{sys.argv[2]}";')

@@ -1,8 +1,7 @@
-"""Hello world on the standard library's http.server, a thread for each connection."""
+"""What runs on the standard library's http.server, a thread for each connection."""
 
 from __future__ import annotations
 
-import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,6 +20,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(BODY)))
+        if self.close_connection:  # It does not say so by itself.
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(BODY)
 
@@ -36,9 +37,3 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of the resets with which wrk ends its connections."""
-
-
-if __name__ == "__main__":
-    with Server(("127.0.0.1", int(sys.argv[1])), Handler) as server:
-        print(server.server_port, flush=True)
-        server.serve_forever()

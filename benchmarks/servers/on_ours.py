@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import told
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import hwebserver
@@ -18,4 +20,10 @@ def announce(name: str, port: int) -> None:
 
 def serve(server: hwebserver.Server, **options: Any) -> None:
     """Run the server on the port of the command line."""
-    server.run(int(sys.argv[1]), port_callback=announce, **options)
+    settings = dict(options.pop("settings", {}))
+    settings.update(
+        told.when_encrypted(SSL_CERTIFICATE=told.CERTFILE, SSL_CERTIFICATE_KEY=told.KEYFILE)
+    )
+    if told.ACCESS_LOG:
+        settings.update(ACCESS_LOG=True, ACCESS_LOG_FILE=told.ACCESS_LOG)
+    server.run(int(sys.argv[1]), port_callback=announce, settings=settings, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import told
 import uvicorn
 from listening import listen
 
@@ -12,12 +13,12 @@ def serve(application: Any, **options: Any) -> None:
     """Run it on the port of the command line."""
     config = uvicorn.Config(
         application,
-        loop="uvloop",
-        http="httptools",
         lifespan="off",
         backlog=1024,
-        access_log=False,
+        access_log=bool(told.ACCESS_LOG),
         log_level="critical",
-        **options,
+        **told.when_encrypted(ssl_certfile=told.CERTFILE, ssl_keyfile=told.KEYFILE),
+        **{"loop": "uvloop", "http": "httptools", **options},
     )
+    told.log_to_file("uvicorn.access")
     uvicorn.Server(config).run(sockets=[listen()])

@@ -15,5 +15,7 @@ async def take(request: Request) -> PlainTextResponse:
         return PlainTextResponse(str(form["file"].size))
 
 
+application = Starlette(routes=[Route("/", take, methods=["POST"])])
+
 if __name__ == "__main__":
-    serve(Starlette(routes=[Route("/", take, methods=["POST"])]))
+    serve(application)

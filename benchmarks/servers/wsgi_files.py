@@ -7,4 +7,4 @@ import sys
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.shared_data import SharedDataMiddleware
 
-application = SharedDataMiddleware(NotFound(), {"/": sys.argv[2]})
+application = SharedDataMiddleware(NotFound(), {"/": sys.argv[-1]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ..errors import OperationFailed
 
@@ -26,7 +26,7 @@ def _nothing() -> None:
     pass
 
 
-class Adapter(NamedTuple):
+class Adapter:
     """What reaches the main thread.
 
     Attributes:
@@ -37,11 +37,27 @@ class Adapter(NamedTuple):
         forget: Ends it in the child of a fork, where nothing is to be heard of it in the parent.
     """
 
-    name: str
-    wake: Callable[[], object]
-    is_usable: Callable[[], bool] = _always
-    close: Callable[[], None] = _nothing
-    forget: Callable[[], None] = _nothing
+    __slots__ = (
+        "close",
+        "forget",
+        "is_usable",
+        "name",
+        "wake",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        wake: Callable[[], object],
+        is_usable: Callable[[], bool] = _always,
+        close: Callable[[], None] = _nothing,
+        forget: Callable[[], None] = _nothing,
+    ) -> None:
+        self.name = name
+        self.wake = wake
+        self.is_usable = is_usable
+        self.close = close
+        self.forget = forget
 
 
 def find(turn: Turn) -> Optional[Adapter]:

@@ -19,7 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
 from ..errors import MainThreadError, OperationFailed
 from ..settings import OPTIONS
@@ -38,7 +38,7 @@ _AGAIN = 0.5
 _LOOK = 0.2
 
 
-class _Wait(NamedTuple):
+class _Wait:
     """How the main thread waits for us.
 
     Attributes:
@@ -46,8 +46,18 @@ class _Wait(NamedTuple):
         news: Set to wake it.
     """
 
-    why: str
-    news: threading.Event
+    __slots__ = (
+        "news",
+        "why",
+    )
+
+    def __init__(
+        self,
+        why: str,
+        news: threading.Event,
+    ) -> None:
+        self.why = why
+        self.news = news
 
 
 class Dispatcher:

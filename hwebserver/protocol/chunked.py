@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Union
 
 from ..errors import ProtocolError
-from . import grammar
+from . import grammar, tokens
 
 if TYPE_CHECKING:
     from .http1 import Limits
@@ -160,7 +160,7 @@ class ChunkedBody:
         ):
             raise ProtocolError(431, "The trailer section is too large.")
         name, colon, _ = line.decode("latin-1").partition(":")
-        if not colon or grammar.TOKEN.match(name) is None:
+        if not colon or tokens.TOKEN.match(name) is None:
             raise ProtocolError(400, "A trailer line does not begin with a field name and a colon.")
         if name.lower() in FORBIDDEN_TRAILERS:
             raise ProtocolError(400, f"The field {name} cannot be a trailer.")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from . import grammar
+from . import tokens
 from .headers import unquote_string
 
 #: RFC 6265bis 5.6: a browser drops a cookie whose name and value are longer together, and an
@@ -129,7 +129,7 @@ def _text(what: str, value: object) -> str:
 
 def _check_pair(name: str, value: str) -> None:
     # The messages do not show the value, for it may be a secret and messages end up in logs.
-    if grammar.TOKEN.match(name) is None:
+    if tokens.TOKEN.match(name) is None:
         raise ValueError(f"the name {name!r} of a cookie is not a token")
     bad = _NO_COOKIE_OCTET.search(value)
     if bad is not None:

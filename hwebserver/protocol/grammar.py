@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import re
 
-_TCHAR = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-
-#: RFC 9110 5.6.2: a method, a field name, a transfer coding.
-TOKEN = re.compile(rf"{_TCHAR}+\Z")
+from .tokens import TCHAR
 
 #: RFC 9110 8.6: a length is digits, and nineteen of them hold any length there is.
 CONTENT_LENGTH = re.compile(r"[0-9]{1,19}\Z")
@@ -37,7 +34,7 @@ AUTHORITY = re.compile(
 #: RFC 9112 7.1: the size of a chunk in hexadecimal digits (sixteen hold 64 bits), then extensions.
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})\Z")
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
-_TOKEN_BYTES = _TCHAR.encode("ascii") + b"+"
+_TOKEN_BYTES = TCHAR.encode("ascii") + b"+"
 CHUNK_LINE = re.compile(
     rb"([0-9A-Fa-f]{1,16})((?:[ \t]*;[ \t]*"
     + _TOKEN_BYTES
@@ -55,11 +52,3 @@ FIELD_BYTES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 #: A byte that no head may hold: a control character, or a CR or LF that is not half of a CR LF. A
 #: CR that ends the text is no error yet.
 BAD_HEAD_BYTE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)")
-
-#: RFC 9110 5.5: what a field value of ours may not hold, for it would end the line (or, NUL, the
-#: text) for some reader; and what latin-1 cannot carry.
-UNSAFE_VALUE = re.compile("[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
-
-#: An id that a request may bring (X-Request-ID): visible ASCII without quotes, backslashes, angle
-#: brackets, braces and what separates the members of a list, so that it can stand in any log.
-REQUEST_ID = re.compile(r"[A-Za-z0-9!#$&*+\-./:=?@^_|~]{1,128}\Z")

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from ..errors import HTTPError
-from . import grammar
+from . import tokens
 from .headers import Fields, list_items, split_unquoted, unquote_string
 from .http1 import RequestHead
 from .response import RESERVED_FIELDS, check_field
@@ -120,7 +120,7 @@ def _subprotocols(value: str) -> tuple[str, ...]:
     """Read a list of different tokens (RFC 6455 4.1, 10); empty members do not count."""
     members = [member.strip(" \t") for member in value.split(",")]
     names = tuple(name for name in members if name)
-    if not all(map(grammar.TOKEN.match, names)):
+    if not all(map(tokens.TOKEN.match, names)):
         raise HTTPError(400, "Sec-WebSocket-Protocol is not a list of tokens.")
     if len(set(names)) != len(names):
         raise HTTPError(400, "Sec-WebSocket-Protocol names a subprotocol twice.")
@@ -135,7 +135,7 @@ def _offers(value: str) -> tuple[ExtensionOffer, ...]:
 
 def _offer(text: str) -> ExtensionOffer:
     name, *rest = [part.strip(" \t") for part in split_unquoted(text, ";")]
-    if grammar.TOKEN.match(name) is None:
+    if tokens.TOKEN.match(name) is None:
         raise HTTPError(400, "Sec-WebSocket-Extensions names an extension that is no token.")
     return ExtensionOffer(name, tuple(map(_parameter, rest)))
 
@@ -147,7 +147,7 @@ def _parameter(text: str) -> tuple[str, Optional[str]]:
     value = after.strip(" \t") if equals else None
     if value is not None and _QUOTED_STRING.match(value):
         value = unquote_string(value)
-    if not all(map(grammar.TOKEN.match, (name,) if value is None else (name, value))):
+    if not all(map(tokens.TOKEN.match, (name,) if value is None else (name, value))):
         raise HTTPError(400, "Sec-WebSocket-Extensions holds a malformed parameter.")
     return name, value
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import ProtocolError
-from . import grammar
+from . import grammar, tokens
 from .chunked import ChunkedBody
 from .headers import Fields, combine, list_items
 from .target import Target, check_authority, parse_target
@@ -154,7 +154,7 @@ def _body_framing(minor: int, combined: dict[str, str]) -> Optional[int]:
     if not minor:
         raise ProtocolError(400, "HTTP/1.0 knows no Transfer-Encoding.")
     if coding.lower() != "chunked":
-        status = 501 if grammar.TOKEN.match(coding.replace(", ", "").replace(",", "")) else 400
+        status = 501 if tokens.TOKEN.match(coding.replace(", ", "").replace(",", "")) else 400
         raise ProtocolError(status, "The only transfer coding here is chunked, once.")
     return None
 
@@ -208,7 +208,7 @@ def _request_line_error(line: bytes, limits: Limits) -> Optional[ProtocolError]:
 
 
 def _check_method(method: str) -> None:
-    if grammar.TOKEN.match(method) is None:
+    if tokens.TOKEN.match(method) is None:
         raise ProtocolError(400, "The request line does not begin with a method.")
     if method.upper() in METHODS:
         raise ProtocolError(501, "Methods are case-sensitive: this one is written in capitals.")
@@ -279,7 +279,7 @@ def combine_lines(lines: list[str]) -> dict[str, str]:
 
 
 def _field_name(name: str) -> str:
-    if grammar.TOKEN.match(name) is None:
+    if tokens.TOKEN.match(name) is None:
         raise ProtocolError(400, "A field line does not begin with a field name and a colon.")
     return name.lower()
 

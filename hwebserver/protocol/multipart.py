@@ -28,7 +28,7 @@ from typing import NamedTuple, Optional, Union
 from urllib.parse import unquote
 
 from ..errors import HTTPError
-from . import grammar
+from . import grammar, tokens
 from .headers import media_type, split_unquoted
 
 #: Bytes before the first delimiter and behind the last one (RFC 2046 5.1.1: to be ignored). They
@@ -388,7 +388,7 @@ class FormParser:
             raise HTTPError(413, f"A part has more than {self._limits.part_headers} header fields.")
         # A line that goes on from the one before it (RFC 5322 2.2.3) begins with no name either.
         name, colon, value = line.decode("utf-8", "replace").partition(":")
-        if not colon or grammar.TOKEN.match(name) is None:
+        if not colon or tokens.TOKEN.match(name) is None:
             raise HTTPError(400, "A part of the form has a header line that is no field.")
         name = name.lower()
         if name in _UNDERSTOOD:
@@ -436,7 +436,7 @@ def _take_parameter(disposition: str, position: int, parameters: dict[str, str])
     """Add the parameter at a position and return where it ends."""
     match = _PARAMETER.match(disposition, position)
     name, value = match.groups() if match else ("", "")
-    is_valid = grammar.TOKEN.match(name) and (value[0] == '"' or grammar.TOKEN.match(value))
+    is_valid = tokens.TOKEN.match(name) and (value[0] == '"' or tokens.TOKEN.match(value))
     if match is None or not is_valid:
         raise HTTPError(400, "The Content-Disposition of a part is malformed.")
     name = name.lower()

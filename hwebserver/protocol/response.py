@@ -10,7 +10,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import NamedTuple, Optional
 
-from . import grammar
+from . import tokens
 
 Line = tuple[str, str]
 
@@ -49,9 +49,9 @@ def check_field(name: str, value: str) -> None:
         ValueError: the name is no token, or the value holds a control character or one that is
             not in latin-1.
     """
-    if grammar.TOKEN.match(name) is None:
+    if tokens.TOKEN.match(name) is None:
         raise ValueError(f"{name!r} is not the name of a header field")
-    if grammar.UNSAFE_VALUE.search(value):
+    if tokens.UNSAFE_VALUE.search(value):
         raise ValueError(
             f"the value {value!r} of the header field {name} holds a line end, another control "
             "character or one that is not in latin-1"

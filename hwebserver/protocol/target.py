@@ -1,19 +1,18 @@
-"""The request target: its four forms, the host it is for, its path and its query.
+"""The request target: its four forms, and the host it is for.
 
 RFC 9112 3.2 knows origin-form (``/path?query``), absolute-form (``http://host/path``),
 authority-form (``host:port``, for CONNECT alone) and asterisk-form (``*``, for OPTIONS alone).
-A path is percent-decoded once, segment by segment, so that an encoded slash never becomes a
-separator; it is not normalised.
+``paths`` takes further apart what is found to be one.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from typing import NamedTuple, Optional
-from urllib.parse import parse_qsl, unquote
 
-from ..errors import HTTPError, ProtocolError
+from ..errors import ProtocolError
 from . import grammar
+from .paths import split_authority
 
 
 class Target(NamedTuple):
@@ -67,14 +66,6 @@ def check_authority(text: str) -> str:
     return text
 
 
-def split_authority(text: str) -> tuple[str, Optional[int]]:
-    """Return the host (an IPv6 address in its brackets) and the port, None where there is none."""
-    host, colon, digits = text.rpartition(":")
-    if not colon or text[-1] == "]":
-        return text, None
-    return host, int(digits) if digits else None
-
-
 def _check_ipv6(text: str) -> None:
     from ipaddress import AddressValueError, IPv6Address
 
@@ -82,38 +73,3 @@ def _check_ipv6(text: str) -> None:
         IPv6Address(text)
     except AddressValueError as error:
         raise ProtocolError(400, "The Host field holds no valid IPv6 address.") from error
-
-
-def decode(text: str) -> str:
-    """Percent-decode a text once, as UTF-8; bytes that are none become U+FFFD."""
-    return unquote(text, "utf-8", "replace") if "%" in text else text
-
-
-def split_path(path: str) -> list[str]:
-    """Return the decoded segments of an undecoded path; slashes at its end change nothing."""
-    trimmed = path.rstrip("/")
-    if not trimmed:
-        return []
-    segments = trimmed[1:].split("/")
-    return [decode(segment) for segment in segments] if "%" in trimmed else segments
-
-
-def parse_form(text: str, max_fields: int) -> list[tuple[str, str]]:
-    """Return the names and values of a query or an url-encoded form, in order, decoded once.
-
-    Only ``&`` separates (WHATWG URL 5.1).
-
-    Raises:
-        HTTPError: 400 for more than ``max_fields`` of them.
-    """
-    try:
-        return parse_qsl(
-            text,
-            keep_blank_values=True,
-            encoding="utf-8",
-            errors="replace",
-            max_num_fields=max_fields,
-            separator="&",
-        )
-    except ValueError as error:
-        raise HTTPError(400, f"The form has more than {max_fields} fields.") from error

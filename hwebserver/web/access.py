@@ -22,8 +22,9 @@ from ..exchange import ConnectionInfo
 from ..protocol.forwarded import TrustedProxies, believe
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
+from ..protocol.paths import split_authority
 from ..protocol.response import Line
-from ..protocol.target import check_authority, split_authority
+from ..protocol.target import check_authority
 from .extra import Extra
 from .hostnames import canonical_host, is_address, machine_names, parse_hosts
 from .origins import DEFAULT_PORTS, Cors, Grant, Origin, parse_origin

@@ -34,8 +34,8 @@ from ..protocol.handshake import Handshake, is_upgrade, read_handshake
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
 from ..protocol.multipart import boundary_of
+from ..protocol.paths import split_path
 from ..protocol.response import Line
-from ..protocol.target import split_path
 from .access import Access, Place, Refusal
 from .api import API_PATH
 from .asgi import ASGIMount, ASGISession

@@ -14,8 +14,8 @@ from typing import Any, Optional, Union
 from ..exchange import Answer, SocketChannel
 from ..protocol.frames import CloseCode
 from ..protocol.handshake import Handshake
+from ..protocol.paths import decode
 from ..protocol.response import RESERVED_FIELDS, Line
-from ..protocol.target import decode
 from .asgicall import HTTPCall, Inlet, PathAnswer, ResponseStart, read_fields, read_start
 from .lifespan import ASGIApplication, Event, Lifespans
 from .request import Request

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 from ..errors import ProtocolError
 from ..exchange import ConnectionInfo, Port
-from ..protocol import grammar
+from ..protocol import tokens
 from ..protocol.http1 import Limits, RequestHead, parse_head
 from ..protocol.response import Line
 from ..settings import EVERY_PORT, MAIN_PORT
@@ -54,7 +54,7 @@ def read_head(scope: Event, limits: Limits) -> RequestHead:
     minor = 0 if scope.get("http_version") == "1.0" else 1
     lines = [f"{scope.get('method', 'GET')} {_target(scope)} HTTP/1.{minor}"]
     for name, value in _fields(scope):
-        if grammar.UNSAFE_VALUE.search(value):
+        if tokens.UNSAFE_VALUE.search(value):
             raise ProtocolError(400, "A header field holds a control character.")
         lines.append(f"{name}: {value}")
     return parse_head("\r\n".join(lines).encode("latin-1"), limits)

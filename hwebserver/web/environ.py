@@ -17,11 +17,11 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ..errors import HTTPError, IncompleteRequest, ProtocolError
 from ..exchange import ConnectionInfo, Port, Span
-from ..protocol import grammar
+from ..protocol import tokens
 from ..protocol.headers import Fields, combine
 from ..protocol.http1 import Limits, RequestHead, parse_head
+from ..protocol.paths import split_authority
 from ..protocol.response import Line
-from ..protocol.target import split_authority
 from ..settings import EVERY_PORT, MAIN_PORT
 from .request import Request
 
@@ -238,7 +238,7 @@ def read_head(environ: Mapping[str, Any], limits: Limits) -> RequestHead:
     minor = 0 if environ.get("SERVER_PROTOCOL") == "HTTP/1.0" else 1
     lines = [f"{environ['REQUEST_METHOD']} {_target(environ)} HTTP/1.{minor}"]
     for name, value in _fields(environ):
-        if grammar.UNSAFE_VALUE.search(value):
+        if tokens.UNSAFE_VALUE.search(value):
             raise ProtocolError(400, "A header field holds a control character.")
         lines.append(f"{name}: {value}")
     return parse_head("\r\n".join(lines).encode("latin-1", "replace"), limits)

@@ -7,7 +7,6 @@ from typing import Any, Optional
 
 from ..exchange import StreamBody
 from ..protocol.events import HEARTBEAT, encode_event
-from .pieces import AsyncPieces, Pieces
 from .response import Response
 
 #: What can be iterated, and is one event.
@@ -47,6 +46,8 @@ def eventStreamResponse(
         raise TypeError(f"events come from an iterator, not from {type(events).__name__}")
     if not heartbeat >= 0:
         raise ValueError(f"the heartbeat of an event stream is {heartbeat}, not at least 0")
+    from .pieces import AsyncPieces, Pieces
+
     source: Any = (AsyncPieces if asynchronous else Pieces)(events, encode_event)
     opening = b"" if retry is None else encode_event({"retry": retry})
     response = Response(b"", 200, "text/event-stream")

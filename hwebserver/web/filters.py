@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from ..errors import OperationFailed
 from ..exchange import Pace
-from ..protocol.target import split_path
+from ..protocol.paths import split_path
 
 
 class Filter:

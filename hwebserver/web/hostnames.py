@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
 from ..errors import OperationFailed, ProtocolError
-from ..protocol.target import check_authority, split_authority
+from ..protocol.paths import split_authority
+from ..protocol.target import check_authority
 
 
 class HostPattern(NamedTuple):

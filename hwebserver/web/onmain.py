@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 from ..errors import OperationFailed, UnsendableError
 
@@ -17,7 +17,7 @@ from ..errors import OperationFailed, UnsendableError
 Then = Callable[[Any, Optional[BaseException]], Any]
 
 
-class OnMain(NamedTuple):
+class OnMain:
     """What a handler returns that wants the main thread.
 
     Attributes:
@@ -25,8 +25,18 @@ class OnMain(NamedTuple):
         then: Makes what the handler returns of its outcome; may raise.
     """
 
-    function: Callable[[], Any]
-    then: Then
+    __slots__ = (
+        "function",
+        "then",
+    )
+
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        then: Then,
+    ) -> None:
+        self.function = function
+        self.then = then
 
 
 def _outcome(result: Any, error: Optional[BaseException]) -> Any:

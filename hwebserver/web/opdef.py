@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from ..errors import OperationFailed
-from ..protocol.target import decode
+from ..protocol.paths import decode
 from .mime import guess_type
 from .request import Request
 from .response import Response

@@ -13,9 +13,10 @@ from enum import Enum
 from typing import Any, NamedTuple, Optional
 
 from ..errors import OperationFailed, ProtocolError
-from ..protocol.grammar import TOKEN
+from ..protocol.paths import split_authority
 from ..protocol.response import Line
-from ..protocol.target import check_authority, split_authority
+from ..protocol.target import check_authority
+from ..protocol.tokens import TOKEN
 from .hostnames import canonical_host
 
 #: The ports that are not written. Only pages of these schemes come from a host.

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from io import BytesIO
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import IO, TYPE_CHECKING, Any, Optional
 from urllib.parse import quote, urljoin
 
 from ..errors import HTTPError, OperationFailed
 from ..exchange import Answer, CallInMainThread, Channel, ConnectionInfo
-from ..protocol.cookies import parse_cookies
 from ..protocol.headers import Fields, media_type
-from ..protocol.target import decode, parse_form, split_authority
+from ..protocol.paths import decode, parse_form, split_authority
 from .requestid import make_id, with_id
 from .response import Response
 from .uploads import Body, BodyBuffer, FormUpload, UploadedFile
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from ..protocol.multipart import FormLimits
 
 
-class Site(NamedTuple):
+class Site:
     """What every request of a server shares.
 
     Attributes:
@@ -40,18 +39,48 @@ class Site(NamedTuple):
         since: When the server was started.
     """
 
-    debug: bool
-    shutdown: Callable[[], None]
-    max_form_fields: int
-    in_memory: int
-    form_limits: FormLimits
-    compress_from: Optional[int]
-    max_json_size: int
-    max_archive_file_size: int
-    call_in_main_thread: CallInMainThread
-    all_on_main_thread: bool
-    secrets: tuple[str, ...]
-    since: float
+    __slots__ = (
+        "all_on_main_thread",
+        "call_in_main_thread",
+        "compress_from",
+        "debug",
+        "form_limits",
+        "in_memory",
+        "max_archive_file_size",
+        "max_form_fields",
+        "max_json_size",
+        "secrets",
+        "shutdown",
+        "since",
+    )
+
+    def __init__(
+        self,
+        debug: bool,
+        shutdown: Callable[[], None],
+        max_form_fields: int,
+        in_memory: int,
+        form_limits: FormLimits,
+        compress_from: Optional[int],
+        max_json_size: int,
+        max_archive_file_size: int,
+        call_in_main_thread: CallInMainThread,
+        all_on_main_thread: bool,
+        secrets: tuple[str, ...],
+        since: float,
+    ) -> None:
+        self.debug = debug
+        self.shutdown = shutdown
+        self.max_form_fields = max_form_fields
+        self.in_memory = in_memory
+        self.form_limits = form_limits
+        self.compress_from = compress_from
+        self.max_json_size = max_json_size
+        self.max_archive_file_size = max_archive_file_size
+        self.call_in_main_thread = call_in_main_thread
+        self.all_on_main_thread = all_on_main_thread
+        self.secrets = secrets
+        self.since = since
 
 
 class HeaderDict(dict[str, str]):
@@ -227,6 +256,8 @@ class Request:
 
     def cookies(self) -> dict[str, str]:
         """Return the cookies."""
+        from ..protocol.cookies import parse_cookies
+
         return parse_cookies(self._head.fields.get("cookie") or "")
 
     def contentType(self) -> str:

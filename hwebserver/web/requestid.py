@@ -8,12 +8,14 @@ before the head of the answer was written.
 from __future__ import annotations
 
 import os
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from ..exchange import Answer
-from ..protocol import grammar
-from ..protocol.http1 import RequestHead
+from ..protocol import tokens
 from ..protocol.response import Line
+
+if TYPE_CHECKING:
+    from ..protocol.http1 import RequestHead
 
 NAME = "X-Request-ID"
 
@@ -25,7 +27,7 @@ def given_id(head: Optional[RequestHead]) -> str:
         head: The head of the request; None: it was not one.
     """
     value = None if head is None else head.fields.combined.get("x-request-id")
-    return value if value and grammar.REQUEST_ID.match(value) else ""
+    return value if value and tokens.REQUEST_ID.match(value) else ""
 
 
 def make_id() -> str:

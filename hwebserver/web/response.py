@@ -9,8 +9,6 @@ from urllib.parse import quote
 from ..errors import UnsendableError
 from ..exchange import Answer, StreamBody
 from ..protocol.response import RESERVED_FIELDS, Line, check_field, reason_phrase
-from .compress import compress, compressible
-from .pieces import AsyncPieces, Pieces, is_stream
 
 if TYPE_CHECKING:
     from ..protocol.http1 import RequestHead
@@ -109,6 +107,8 @@ class Response:
 
     def _set_data(self, data: Any) -> None:
         """Take a body that is neither text nor bytes."""
+        from .pieces import AsyncPieces, Pieces, is_stream
+
         if hasattr(data, "__aiter__"):
             self._stream = StreamBody(AsyncPieces(data), asynchronous=True)
         elif is_stream(data):
@@ -316,6 +316,8 @@ class Response:
             answer = answer._replace(body=self._take_stream(), length=self._length)
         elif self._compress is None and len(self._body) < (compress_from or 0):
             return answer  # as most are
+        from .compress import compress, compressible
+
         if head is not None and compressible(answer, compress_from, self._compress):
             return compress(answer, head.fields.get("accept-encoding"))
         return answer

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple, Optional, Union
 
 from ..errors import OperationFailed
 from ..exchange import Pace
-from ..protocol.grammar import TOKEN
-from ..protocol.target import split_path
+from ..protocol.paths import split_path
+from ..protocol.tokens import TOKEN
 from ..settings import EVERY_PORT, MAIN_PORT, port_key
 
 _MAX_DIGITS = 300

@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from typing import NamedTuple, Union
+from typing import Union
 
 #: The longest that the end of the process waits for a file that is being made, in seconds.
 _PATIENCE = 1.0
@@ -24,7 +24,7 @@ _ENDING = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
 _COMPRESSED = frozenset((".bz2", ".gz", ".sc", ".xz", ".zst"))
 
 
-class Made(NamedTuple):
+class Made:
     """A temporary file.
 
     Attributes:
@@ -32,8 +32,18 @@ class Made(NamedTuple):
         process: The process that made it; a child inherits what knows of it, but not the file.
     """
 
-    path: str
-    process: int
+    __slots__ = (
+        "path",
+        "process",
+    )
+
+    def __init__(
+        self,
+        path: str,
+        process: int,
+    ) -> None:
+        self.path = path
+        self.process = process
 
 
 _files: set[Made] = set()

@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from functools import partial
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Optional, Union
 
 from ..errors import OperationFailed
 from ..exchange import Answer, SocketChannel
@@ -183,7 +183,7 @@ class _LoopCall:
         self._done.set()
 
 
-class SocketClass(NamedTuple):
+class SocketClass:
     """A registered class, and how its methods are to be called.
 
     Attributes:
@@ -192,9 +192,21 @@ class SocketClass(NamedTuple):
         takes_kinds: Whether ``receive`` takes text and bytes apart.
     """
 
-    make: Callable[[], WebSocket]
-    takes_request: bool
-    takes_kinds: bool
+    __slots__ = (
+        "make",
+        "takes_kinds",
+        "takes_request",
+    )
+
+    def __init__(
+        self,
+        make: Callable[[], WebSocket],
+        takes_request: bool,
+        takes_kinds: bool,
+    ) -> None:
+        self.make = make
+        self.takes_request = takes_request
+        self.takes_kinds = takes_kinds
 
 
 def inspect_class(made: Any) -> SocketClass:

@@ -5,15 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hwebserver import HTTPError, ProtocolError
-from hwebserver.protocol.target import (
-    Target,
-    check_authority,
-    decode,
-    parse_form,
-    parse_target,
-    split_authority,
-    split_path,
-)
+from hwebserver.protocol.paths import decode, parse_form, split_authority, split_path
+from hwebserver.protocol.target import Target, check_authority, parse_target
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from on_ours import hwebserver, serve
+from on_ours import hwebserver
 
-server = hwebserver.Server()
+application = hwebserver.Server()
 
 
-@server.urlHandler("/")
+@application.urlHandler("/")
 def hello(request: hwebserver.Request) -> hwebserver.Response:
     """Answer with a greeting."""
     return hwebserver.Response("Hello, world!", content_type="text/plain")
-
-
-if __name__ == "__main__":
-    serve(server)

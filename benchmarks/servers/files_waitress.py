@@ -1,9 +1,0 @@
-"""Static files from werkzeug on waitress."""
-
-from __future__ import annotations
-
-from on_waitress import serve
-from wsgi_files import application
-
-if __name__ == "__main__":
-    serve(application)
