@@ -490,6 +490,7 @@ class Server(Configuration, Registrations):
 
         poller = Poller(limit, max(0.01, tick), sockets.__len__, look, logs.pending)
         sockets.on_end = poller.wake
+        logs.delay(poller.look_soon)
         producers = Producers(loop, values["MAX_EVENT_STREAMS"], name)
         endpoints = [
             Endpoint(

@@ -1,9 +1,9 @@
 """The selector: which connections there are, what each waits for, and whose time is up.
 
-All of it belongs to the polling thread. Other threads reach it in three ways only: ``give_back``
-(a worker returns a connection), ``nudge`` (something has come for one that waits) and ``wake``
-(something is to be looked at); they append to a deque or set a flag, take no lock and may be called
-from a signal handler.
+All of it belongs to the polling thread. Other threads reach it in four ways only: ``give_back``
+(a worker returns a connection), ``nudge`` (something has come for one that waits), ``wake``
+(something is to be looked at) and ``look_soon`` (within a moment); they append to a deque or set a
+value, take no lock and may be called from a signal handler.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ _ACCEPT_PAUSE = 0.2
 #: How long, at a restart, a connection may take that has not yet sent its first byte, in seconds:
 #: its client was let in and must not be turned away, but browsers open some that they never use.
 _RESTART_GRACE = 0.25
+
+#: How soon deadlines are looked at when somebody asks for it, in seconds.
+_SOON = 0.1
 
 #: Connections above the limit that may hear a 503 at the same time.
 _OVERFLOW = 64
@@ -133,6 +136,12 @@ class Poller:
             self._wake_out.send(b"\0")
         except OSError:
             pass  # The pipe is full: it wakes already. Or it is closed: nobody waits.
+
+    def look_soon(self) -> None:
+        """Have deadlines looked at within a tenth of a second, and ``on_look`` called."""
+        self._next_look = min(self._next_look, time.monotonic() + _SOON)
+        if self._selecting:
+            self.wake()
 
     def keep_none(self) -> None:
         """Have every answer from now on close its connection: the server is to stop."""

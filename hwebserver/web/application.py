@@ -43,7 +43,7 @@ from .extra import Extra
 from .filters import Filter
 from .handlers import Handler, as_response
 from .lifespan import Lifespans
-from .log import mask_token
+from .log import Subject, mask_token
 from .logfiles import PortLog
 from .onmain import OnMain, Then, for_setting, plain
 from .pages import error_json, error_page, errorResponse, prefers_json, server_error
@@ -97,6 +97,7 @@ class Plan:
         info: What is believed of the connection.
         extra: What is added to the answer; None: nothing.
         guards: The filters that see the request before its body is read.
+        subject: What the lines of the access log tell of the requests; None: there is none yet.
     """
 
     __slots__ = (
@@ -111,6 +112,7 @@ class Plan:
         "reader",
         "refusal",
         "request_id",
+        "subject",
         "takes_body",
         "version",
     )
@@ -134,6 +136,7 @@ class Plan:
         self.info: Optional[ConnectionInfo] = None
         self.extra: Optional[Extra] = None
         self.guards: tuple[Filter, ...] = ()
+        self.subject: Optional[Subject] = None
 
 
 class Application:
@@ -696,8 +699,14 @@ class Exchange:
         if self._body is not None or self._inlet is not None:
             self.drop()
         access = self._application.access
-        if access is not None and access.logger.isEnabledFor(logging.INFO):
-            access.log(self._info, self._head, status, sent, seconds, self._known_id)
+        if access is not None and (
+            access.put is not None or access.logger.isEnabledFor(logging.INFO)
+        ):
+            plan, request, head = self.plan, self._request, self._head
+            if plan.subject is None:
+                plan.subject = access.subject(self._info, head)
+            known_id = plan.request_id if request is None else request.known_id
+            access.log(plan.subject, head, status, sent, seconds, known_id)
         self._request = None
 
 

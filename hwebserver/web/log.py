@@ -11,9 +11,9 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Protocol, TextIO
 
-from ..exchange import ConnectionInfo
+from ..exchange import ConnectionInfo, Port
 from ..journal import UNIX_CLIENT, of_port, printable
 from ..protocol.http1 import RequestHead
 from .requestid import make_id
@@ -58,36 +58,34 @@ def mask_token(text: str) -> str:
 # --- lines of requests ---
 
 
-class Entry(NamedTuple):
-    """What a line tells of.
+class Subject(NamedTuple):
+    """What all lines of requests with one head have in common; found out once, and then only read.
 
     Attributes:
-        info: The connection.
-        head: The request; None: it was not one.
-        status: What was answered; 0: nothing was, the client has left.
-        sent: Bytes of the body that were sent.
-        seconds: How long it took.
-        request_id: The id of the request, as far as it has one.
+        form: What writes them.
+        parts: What they say of the client and the head, as it stands there.
+        port: The port.
     """
 
-    info: ConnectionInfo
-    head: Optional[RequestHead]
-    status: int
-    sent: int
-    seconds: float
-    request_id: str
+    form: _Form
+    parts: tuple[str, ...]
+    port: Port
 
-    @property
-    def line(self) -> str:
-        """The line of the request."""
-        head = self.head
-        if head is None:
-            return "-"
-        return f"{head.method} {mask_token(head.target)} HTTP/1.{head.minor}"
 
-    def field(self, name: str) -> Optional[str]:
-        """Return the value of a field of the request."""
-        return None if self.head is None else self.head.fields.combined.get(name)
+#: What a line is made of, when it is wanted: the request, the time when it was answered, and what
+#: ``AccessLog.log`` was told.
+Entry = tuple[Subject, float, int, int, float, str]
+
+
+def line_of(entry: Entry) -> str:
+    """Return the line of a request."""
+    form = entry[0].form
+    return form.message % form.arguments(entry)
+
+
+def _field(head: Optional[RequestHead], name: str) -> Optional[str]:
+    """Return the value of a field of a request."""
+    return None if head is None else head.fields.combined.get(name)
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -112,9 +110,9 @@ class _Stamp:
         self._write = write
         self._kept = (-1, "")
 
-    def now(self) -> str:
-        """Return the time."""
-        second = int(time.time())
+    def of(self, moment: float) -> str:
+        """Return a time, that of now or nearly so."""
+        second = int(moment)
         kept = self._kept
         if kept[0] != second:
             kept = self._kept = (second, self._write(time.localtime(second)))
@@ -141,61 +139,103 @@ def _iso_time(moment: time.struct_time) -> str:
 _common_stamp = _Stamp(_common_time)
 _iso_stamp = _Stamp(_iso_time)
 
-#: A message and its arguments, as for ``Logger.log``.
-_Message = tuple[str, tuple[Any, ...]]
+
+class _Form(Protocol):
+    """How lines are written.
+
+    Attributes:
+        message: What the arguments are put into.
+    """
+
+    message: str
+
+    def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
+        """Return what the lines of equal requests have in common.
+
+        Args:
+            info: The connection.
+            head: The request; None: it was not one.
+        """
+
+    def arguments(self, entry: Entry) -> tuple[Any, ...]:
+        """Return what a line consists of."""
 
 
-def _common(entry: Entry) -> _Message:
-    """Write an entry in the common log format."""
-    arguments = (
-        _UNSPACED.sub(_escape, entry.info.peer[0]) or UNIX_CLIENT,
-        _common_stamp.now(),
-        _quoted(entry.line),
-        entry.status or _LEFT,
-        entry.sent or "-",
-    )
-    return '%s - - [%s] "%s" %d %s', arguments
+class _Common:
+    """The common log format; see ``_Form``."""
+
+    message = '%s - - [%s] "%s" %d %s'
+
+    def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
+        line = "-"
+        if head is not None:
+            line = _quoted(f"{head.method} {mask_token(head.target)} HTTP/1.{head.minor}")
+        return _UNSPACED.sub(_escape, info.peer[0]) or UNIX_CLIENT, line
+
+    def arguments(self, entry: Entry) -> tuple[Any, ...]:
+        subject, moment, status, sent, _, _ = entry
+        client, line = subject.parts
+        return client, _common_stamp.of(moment), line, status or _LEFT, sent or "-"
 
 
-def _combined(entry: Entry) -> _Message:
-    """Write an entry in the combined log format."""
-    message, arguments = _common(entry)
-    referer, agent = entry.field("referer"), entry.field("user-agent")
-    return message + ' "%s" "%s"', (*arguments, _quoted(mask_token(referer or "")), _quoted(agent))
+class _Combined(_Common):
+    """The combined log format: the common one, and where the client came from with what."""
+
+    message = _Common.message + ' "%s" "%s"'
+
+    def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
+        referer = _quoted(mask_token(_field(head, "referer") or ""))
+        return (*super().parts(info, head), referer, _quoted(_field(head, "user-agent")))
+
+    def arguments(self, entry: Entry) -> tuple[Any, ...]:
+        subject, moment, status, sent, _, _ = entry
+        client, line, referer, agent = subject.parts
+        now = _common_stamp.of(moment)
+        return client, now, line, status or _LEFT, sent or "-", referer, agent
 
 
-def _make_json() -> Callable[[Entry], _Message]:
-    from json import JSONEncoder
+class _JSON:
+    """An object for each request; its parts are what stands between the values that differ."""
 
-    encode = JSONEncoder(separators=(",", ":")).encode
+    message = "%s"
 
-    def write(entry: Entry) -> _Message:
-        head, referer = entry.head, entry.field("referer")
-        values = {
-            "time": _iso_stamp.now(),
-            "client": entry.info.peer[0] or UNIX_CLIENT,
+    def __init__(self) -> None:
+        from json import JSONEncoder
+
+        self._encode = JSONEncoder(separators=(",", ":")).encode
+
+    def parts(self, info: ConnectionInfo, head: Optional[RequestHead]) -> tuple[str, ...]:
+        referer = _field(head, "referer")
+        before = {
+            "client": info.peer[0] or UNIX_CLIENT,
             "method": head and head.method,
             "path": head and head.path,
             "query": head and mask_token(head.query),
             "protocol": head and f"HTTP/1.{head.minor}",
-            "status": int(entry.status or _LEFT),
-            "bytes": entry.sent,
-            "duration_ms": round(entry.seconds * 1000, 3),
-            "request_id": entry.request_id,
-            "host": head and (entry.info.host or head.authority),
-            "referer": referer and mask_token(referer),
-            "user_agent": entry.field("user-agent"),
-            "port": entry.info.port.name,
         }
-        return "%s", (encode(values),)
+        behind = {
+            "host": head and (info.host or head.authority),
+            "referer": referer and mask_token(referer),
+            "user_agent": _field(head, "user-agent"),
+            "port": info.port.name,
+        }
+        return self._encode(before)[1:-1], self._encode(behind)[1:-1]
 
-    return write
+    def arguments(self, entry: Entry) -> tuple[Any, ...]:
+        subject, moment, status, sent, seconds, request_id = entry
+        before, behind = subject.parts
+        known = self._encode(request_id) if request_id else f'"{make_id()}"'
+        return (
+            f'{{"time":"{_iso_stamp.of(moment)}",{before},"status":{int(status or _LEFT)},'
+            f'"bytes":{sent},"duration_ms":{round(seconds * 1000, 3)},'
+            f'"request_id":{known},{behind}}}',
+        )
 
 
-def _writer(style: str) -> Callable[[Entry], _Message]:
+def _form_of(style: str) -> _Form:
     if style == "json":
-        return _make_json()
-    return _combined if style == "combined" else _common
+        return _JSON()
+    return _Combined() if style == "combined" else _Common()
 
 
 class AccessLog:
@@ -206,9 +246,12 @@ class AccessLog:
         logger: Where they go.
         details: Whether header fields and timing may follow, where the access log is at DEBUG.
         wanted: Says each time whether there is to be a line; None: there always is.
+        put: Takes what lines are made of, where nobody but a file hears of them: none goes to the
+            logger then.
 
     Attributes:
         logger: Where they go.
+        put: Takes what they are made of instead.
     """
 
     def __init__(
@@ -217,40 +260,71 @@ class AccessLog:
         logger: logging.Logger = access_logger,
         details: bool = True,
         wanted: Optional[Callable[[], bool]] = None,
+        put: Optional[Callable[[Entry], None]] = None,
     ) -> None:
         self.logger = logger
+        self.put = put
         self._wanted = wanted
-        self._write = _writer(style)
-        self._makes_id = style == "json"
+        self._form = _form_of(style)
         self._details = details
+
+    def subject(self, info: ConnectionInfo, head: Optional[RequestHead]) -> Subject:
+        """Return what lines have in common.
+
+        Args:
+            info: The connection.
+            head: The head of the requests; None: there was none that could be understood.
+        """
+        return Subject(self._form, self._form.parts(info, head), info.port)
 
     def log(
         self,
-        info: ConnectionInfo,
+        subject: Subject,
         head: Optional[RequestHead],
         status: int,
         sent: int,
         seconds: float,
         request_id: str,
     ) -> None:
-        """Write the line of an exchange; see ``Entry``."""
+        """Write the line of a request.
+
+        Args:
+            subject: What it has in common with others.
+            head: The head of the request.
+            status: What was answered; 0: nothing was, the client has left.
+            sent: Bytes of the body that were sent.
+            seconds: How long it took.
+            request_id: The id of the request, as far as it has one.
+        """
+        moment = time.time()
+        if self.put is not None and not self._details:
+            self.put((subject, moment, status, sent, seconds, request_id))
+            return
         if self._wanted is not None and not self._wanted():
             return
         detailed = self._details and head is not None and access_logger.isEnabledFor(logging.DEBUG)
-        if not request_id and (detailed or self._makes_id):
+        if detailed and not request_id:
             request_id = make_id()
-        entry = Entry(info, head, status, sent, seconds, request_id)
-        message, arguments = self._write(entry)
-        extra = of_port(info.port)
+        entry = subject, moment, status, sent, seconds, request_id
+        if self.put is None:
+            self._pass_on(entry)
+        else:
+            self.put(entry)
+        if detailed and head is not None:
+            details = "%.3f ms; request %s; %s"
+            fields, extra = _shown_fields(head), of_port(subject.port)
+            access_logger.debug(details, seconds * 1000, request_id, fields, extra=extra)
+
+    def _pass_on(self, entry: Entry) -> None:
+        """Make a record of a line for all who hear of it."""
+        subject = entry[0]
+        message, arguments = subject.form.message, subject.form.arguments(entry)
+        extra = of_port(subject.port)
         # Where in our code it was written tells nobody anything, and is dear to find out.
         record = self.logger.makeRecord(
             access_logger.name, logging.INFO, __file__, 0, message, arguments, None, "log", extra
         )
         self.logger.handle(record)
-        if detailed and head is not None:
-            details = "%.3f ms; request %s; %s"
-            fields = _shown_fields(head)
-            access_logger.debug(details, seconds * 1000, request_id, fields, extra=extra)
 
 
 def _shown_fields(head: RequestHead) -> str:

@@ -2,27 +2,36 @@
 
 The files are written by the handlers of the standard library. One handler writes one file, however
 many ports and servers of the process name it: two would break each other's lines and rotation.
+Nobody but its file hears of the lines of requests that have one, so no records are made of them,
+and they are written many at a time, behind the requests, by the thread that looks at deadlines.
 What the host has set up of its own (levels, handlers, ``propagate``) holds for the files as well:
 they get what the loggers of the package let through.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ..errors import OperationFailed
 from ..exchange import Port
 from ..journal import PORT_ATTRIBUTE, Refusals, printable
-from .log import AccessLog, Console, access_logger, package_logger
+from .log import AccessLog, Console, Entry, access_logger, line_of, package_logger
 
 Values = Mapping[str, Any]
 
 #: The least levels of ``webServerSeverity``, from Message to Fatal.
 _LEVELS = (logging.INFO, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+
+#: Lines of requests that wait to be written together, at most.
+_MOST_WAITING = 256
+
+#: What part of a file that is rotated is written at once at most: so much of it may stay empty.
+_PART = 8
 
 
 class PortLog(NamedTuple):
@@ -57,6 +66,7 @@ class Logs:
         shown = any(map(_shows_lines, settings))
         self._console = Console(verbosity, settings[0]["DEBUG"], shown)
         self._files: list[tuple[LogFile, Optional[_Rule]]] = []
+        self._soon: Optional[Callable[[], None]] = None
         self.ports: list[PortLog] = []
         try:
             for port, values in ports:
@@ -88,7 +98,18 @@ class Logs:
             return AccessLog(style, access_logger, details)
         file = _take_file("ACCESS_LOG_FILE", port, values)
         self._files.append((file, None))
-        return AccessLog(style, file.lines, details)
+        return AccessLog(style, access_logger, details, put=file.put)
+
+    def delay(self, soon: Callable[[], None]) -> None:
+        """Let lines of requests wait until ``look`` is called.
+
+        Args:
+            soon: Has it called before long; any thread may call this.
+        """
+        self._soon = soon
+        with _lock:
+            for file, _ in self._files:
+                file.lookers = (*file.lookers, soon)
 
     def look(self, now: float) -> None:
         """Write what is due; the polling thread calls this now and then.
@@ -98,17 +119,24 @@ class Logs:
         """
         for port in self.ports:
             port.refusals.look(now)
+        for file, _ in self._files:
+            file.flush()
 
     def pending(self) -> bool:
         """Return whether ``look`` is to be called again though nothing else happens."""
-        return any(port.refusals.pending for port in self.ports)
+        waiting = any(file.waiting for file, _ in self._files)
+        return waiting or any(port.refusals.pending for port in self.ports)
 
     def close(self) -> None:
         """Close the files, and leave logging as it was; a second call does nothing."""
         for port in self.ports:
             port.refusals.close()
         files, self._files = self._files, []
+        with _lock:
+            for file, _ in files:
+                file.lookers = tuple(one for one in file.lookers if one is not self._soon)
         for file, rule in files:
+            file.flush()  # Another server may go on with it, and not look for a while.
             _give_back(file, rule)
         self._console.close()
 
@@ -141,6 +169,17 @@ class _Rule(NamedTuple):
     level: int
 
 
+class _Lines(logging.LogRecord):
+    """Lines of requests, written already and safe to stand below each other.
+
+    Args:
+        text: The lines.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(access_logger.name, logging.INFO, "", 0, text, None, None)
+
+
 class _LineFormatter(logging.Formatter):
     """Writes a record as one line; those of a traceback are indented, so none can be forged."""
 
@@ -157,6 +196,8 @@ class _LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record."""
+        if isinstance(record, _Lines):
+            return str(record.msg)
         return "\n    ".join(super().format(record).splitlines())
 
 
@@ -166,27 +207,71 @@ class LogFile(logging.Handler):
     Args:
         key: What it is known by.
         target: The handler that writes it.
+        most: Bytes of lines of requests that are written at once; 0: any number.
 
     Attributes:
-        lines: Logs what goes to this file alone: the lines of requests.
         users: How many ports name it.
+        waiting: What lines of requests are made of that are not written yet.
+        lookers: Each has ``flush`` called before long; without one no line waits.
     """
 
-    def __init__(self, key: str, target: logging.FileHandler) -> None:
+    def __init__(self, key: str, target: logging.FileHandler, most: int) -> None:
         super().__init__()
         self.key = key
         self.users = 0
+        self.waiting: list[Entry] = []
+        self.lookers: tuple[Callable[[], None], ...] = ()
+        self._told = False  # one of them
+        self._process = 0  # whose lines these are: the child of a fork has a copy
+        self._most = most
         self._target = target
         self._gate = _Gate(self)
         self._ended = False
         target.setFormatter(_LineFormatter())
-        self.lines = logging.Logger(access_logger.name, logging.INFO)
-        self.lines.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, unless it comes late: the handler would open the file again."""
+        self.flush()
         if not self._ended:
+            self._write(record)
+
+    def put(self, entry: Entry) -> None:
+        """Write the line of a request, now or before long; any thread may call this."""
+        self.waiting.append(entry)
+        lookers = self.lookers
+        if lookers and self._told:
+            if len(self.waiting) >= _MOST_WAITING:
+                self.flush()
+            return
+        self._process = os.getpid()
+        if lookers:
+            self._told = True
+            lookers[-1]()
+        else:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait, unless the host has disabled such."""
+        self._told = False  # Before the look: what comes too late for it tells again.
+        if not self.waiting:
+            return
+        self.acquire()
+        try:
+            count = len(self.waiting)
+            entries = self.waiting[:count]
+            del self.waiting[:count]
+            ours = self._process == os.getpid() and not self._ended
+            if ours and access_logger.manager.disable < logging.INFO:
+                for text in _bundles(map(line_of, entries), self._most):
+                    self._write(_Lines(text))
+        finally:
+            self.release()
+
+    def _write(self, record: logging.LogRecord) -> None:
+        try:
             self._target.emit(record)
+        except Exception:  # The folder has gone, for example, and a new file cannot be opened.
+            self._target.handleError(record)
 
     def add(self, rule: _Rule) -> None:
         """Have it get the records that a rule names."""
@@ -211,6 +296,21 @@ class LogFile(logging.Handler):
             self.release()
         self.close()
         self._gate.close()
+
+
+def _bundles(lines: Iterable[str], most: int) -> Iterator[str]:
+    """Return lines below each other, in texts of so many bytes at most; 0: in a single one."""
+    if not most:
+        yield "\n".join(lines)
+        return
+    text = ""
+    for line in lines:
+        if text and len(text) + len(line) >= most:
+            yield text
+            text = ""
+        text = f"{text}\n{line}" if text else line
+    if text:
+        yield text
 
 
 class _Gate(logging.Handler):
@@ -246,8 +346,9 @@ def _take_file(name: str, port: Optional[Port], values: Values) -> LogFile:
         try:
             key = os.path.realpath(path)
             if key not in _files:
-                target = _open_file(path, values["LOG_FILE_MAX_SIZE"], values["LOG_FILE_COUNT"])
-                _files[key] = LogFile(key, target)
+                most = values["LOG_FILE_MAX_SIZE"]
+                target = _open_file(path, most, values["LOG_FILE_COUNT"])
+                _files[key] = LogFile(key, target, -(-most // _PART))
         except (OSError, ValueError) as error:
             where = "" if port is None else f" of the port {port.name!r}"
             reason = getattr(error, "strerror", None) or error
@@ -256,6 +357,13 @@ def _take_file(name: str, port: Optional[Port], values: Values) -> LogFile:
         file = _files[key]
         file.users += 1
         return file
+
+
+@atexit.register
+def _flush_all() -> None:
+    """Write what waits when the process ends with a server that runs."""
+    for file in list(_files.values()):
+        file.flush()
 
 
 def _give_back(file: LogFile, rule: Optional[_Rule]) -> None:

@@ -11,12 +11,15 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
-from support import connect, fetch, receive_all, running, wait_until
+from support import connect, fetch, receive_all, receive_response, running, wait_until
 
 import hwebserver
+from hwebserver.exchange import ConnectionInfo, Port
 from hwebserver.web import logfiles
+from hwebserver.web.log import AccessLog
 
 LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ([A-Z]+) (hwebserver\S*(?: \[\w+\])?): (.*)"
@@ -297,6 +300,238 @@ def test_headers_and_timing_stay_out_of_the_file_of_lines(site, path, caplog):
         fetch(site, headers={"X-Own": "value"})
     assert "X-Own: value" in caplog.text
     assert len(path.read_text().splitlines()) == 1
+
+
+# --- lines that wait to be written together ---
+
+
+def paths(path):
+    """Return the targets of the lines of requests that are in a file, and no others there are."""
+    return re.findall(r'"GET (\S+) HTTP/1\.1" 200 5', path.read_text("utf-8"))
+
+
+def pipelined(targets):
+    return b"".join(b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % one.encode() for one in targets)
+
+
+def ask_for(server, targets):
+    """Send many requests at once, and wait for all of the answers."""
+    with connect(server) as sock:
+        sock.sendall(pipelined(targets))
+        received = b""
+        while received.count(b"hello") < len(targets):
+            received += sock.recv(65536)
+
+
+@pytest.fixture
+def writes(monkeypatch):
+    """What was written to files, a text for each time."""
+    found = []
+
+    class Handler(logging.FileHandler):
+        def emit(self, record):
+            found.append(self.format(record))
+            super().emit(record)
+
+    def open_file(path, most, count):
+        return Handler(path, "a", "utf-8")
+
+    monkeypatch.setattr(logfiles, "_open_file", open_file)
+    return found
+
+
+def test_lines_are_written_though_no_further_request_comes(site, path):
+    with running(site, settings={"ACCESS_LOG_FILE": str(path)}):
+        with connect(site) as sock:
+            for target in ("/?a", "/?b"):
+                sock.sendall(pipelined([target]))
+                receive_response(sock)
+                wait_until(lambda target=target: paths(path)[-1:] == [target])
+        fetch(site, "/?c")
+        wait_until(lambda: site.statistics()["connections"] == 0)
+        wait_until(lambda: paths(path) == ["/?a", "/?b", "/?c"])
+
+
+def test_lines_of_many_requests_are_written_together_and_none_is_lost(site, path, writes):
+    targets = [f"/?{number}" for number in range(700)]
+    with running(site, settings={"ACCESS_LOG_FILE": str(path)}):
+        ask_for(site, targets)
+    assert paths(path) == targets
+    assert len(writes) < 70
+
+
+def test_no_more_than_so_many_lines_wait(site, path, writes, monkeypatch):
+    monkeypatch.setattr(logfiles, "_MOST_WAITING", 10)
+    with running(site, settings={"ACCESS_LOG_FILE": str(path)}):
+        ask_for(site, [f"/?{number}" for number in range(100)])
+    assert max(text.count("\n") + 1 for text in writes) == 10
+
+
+def test_lines_of_many_threads_keep_the_order_of_each_connection(site, path):
+    @site.urlHandler("/slow")
+    def slow(request):
+        wait_until(lambda: True)
+        return "hello"
+
+    with running(site, settings={"ACCESS_LOG_FILE": str(path)}, max_num_threads=8):
+        orders = [[f"/slow?{name}{number}" for number in range(50)] for name in "abcdef"]
+        threads = [threading.Thread(target=ask_for, args=(site, order)) for order in orders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = paths(path)
+    assert len(found) == 300
+    for order in orders:
+        assert [one for one in found if one in order] == order
+
+
+@pytest.fixture
+def file(path):
+    """A file that no server knows."""
+    found = logfiles.LogFile("", logging.FileHandler(path, "a", "utf-8"), 0)
+    yield found
+    found.end()
+
+
+def entry(file, moment=1_000_000_000.0):
+    """Return what a line is made of."""
+    port = Port("main", 8008, frozenset(), False, "127.0.0.1")
+    info = ConnectionInfo(("192.0.2.1", 4711), ("127.0.0.1", 8008), port, 5)
+    subject = AccessLog("common", put=file.put).subject(info, None)
+    return subject, moment, 400, 5, 0.0, ""
+
+
+def test_who_looks_is_told_once_for_all_lines_that_wait(file, path):
+    told = []
+    file.lookers = (lambda: told.append(True),)
+    for lines in (3, 6):
+        for _ in range(3):
+            file.put(entry(file))
+        assert path.read_text().count("\n") == lines - 3
+        file.flush()
+        assert path.read_text().count("\n") == lines
+    assert len(told) == 2
+
+
+def test_a_line_is_written_at_once_where_nobody_looks(file, path):
+    file.put(entry(file))
+    assert path.read_text().count("\n") == 1
+
+
+def test_a_line_has_the_time_of_its_answer_and_not_of_its_writing(file, path):
+    file.lookers = (list,)
+    file.put(entry(file, 1_000_000_000.9))
+    file.put(entry(file, 1_000_000_001.0))
+    file.flush()
+    one, two = re.findall(r":(\d\d) [+-]\d{4}\]", path.read_text())
+    assert int(two) == (int(one) + 1) % 60
+
+
+def test_the_log_has_all_in_order_where_lines_and_messages_share_a_file(site, path):
+    settings = {"LOG_FILE": str(path), "ACCESS_LOG_FILE": str(path)}
+    with running(site, settings=settings):
+        fetch(site, "/?before")
+        wait_until(lambda: site.statistics()["connections"] == 0)
+        logging.getLogger("hwebserver.server").warning("a message")
+        fetch(site, "/?behind")
+    assert re.fullmatch(r".*/\?before .*\n.* a message\n.*/\?behind .*\n", path.read_text("utf-8"))
+
+
+def test_of_two_servers_with_one_file_the_other_goes_on_writing_when_one_stops(path):
+    one, two = hwebserver.Server("one"), hwebserver.Server("two")
+    for server in (one, two):
+        server.urlHandler("/")(lambda request: "hello")
+    settings = {"ACCESS_LOG_FILE": str(path)}
+    with running(one, settings=settings):
+        with running(two, settings=settings):
+            fetch(two, "/?two")
+        assert paths(path) == ["/?two"]
+        fetch(one, "/?one")
+        wait_until(lambda: paths(path) == ["/?two", "/?one"])
+
+
+def test_lines_that_wait_keep_to_the_size_of_a_rotated_file(site, path):
+    settings = {
+        "ACCESS_LOG_FILE": str(path), "LOG_FILE_MAX_SIZE": 4000, "LOG_FILE_COUNT": 50
+    }  # fmt: skip
+    targets = [f"/?{number}" for number in range(500)]
+    with running(site, settings=settings):
+        ask_for(site, targets)
+    files = sorted(path.parent.iterdir(), key=lambda one: -int(f"0{one.suffix[1:]}".strip("log")))
+    assert [target for one in files for target in paths(one)] == targets
+    assert all(3000 < one.stat().st_size <= 4000 for one in files[:-1])
+
+
+def test_a_host_that_disables_such_messages_gets_no_lines(site, path):
+    with running(site, settings={"ACCESS_LOG_FILE": str(path)}):
+        fetch(site, "/?before")
+        wait_until(lambda: paths(path))
+        logging.disable(logging.INFO)
+        try:
+            fetch(site, "/?meanwhile")
+            wait_until(lambda: site.statistics()["connections"] == 0)
+            for file in list(logfiles._files.values()):
+                file.flush()
+        finally:
+            logging.disable(logging.NOTSET)
+        fetch(site, "/?behind")
+    assert paths(path) == ["/?before", "/?behind"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no open file can be moved there")
+def test_a_file_that_cannot_be_begun_anew_ends_nothing(site, path, capsys):
+    folder = path.parent / "logs"
+    folder.mkdir()
+    path = folder / "port.log"
+    with running(site, settings={"ACCESS_LOG_FILE": str(path)}):
+        fetch(site, "/?before")
+        wait_until(lambda: paths(path))
+        folder.rename(folder.with_name("moved"))
+        fetch(site, "/?meanwhile")
+        wait_until(lambda: "FileNotFoundError" in capsys.readouterr().err)
+        folder.mkdir()
+        fetch(site, "/?behind")
+        wait_until(lambda: path.exists() and paths(path) == ["/?behind"])
+
+
+ENDS = """
+import logging.config, os, socket, sys, hwebserver
+
+server = hwebserver.Server()
+server.urlHandler("/")(lambda request: "hello")
+server.run(0, in_background=True, settings={"ACCESS_LOG_FILE": sys.argv[1]})
+logging.config.dictConfig({"version": 1, "disable_existing_loggers": False})
+with socket.create_connection(("127.0.0.1", server.port())) as sock:
+    for _ in range(5):
+        sock.sendall(b"GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+        while not sock.recv(65536).endswith(b"hello"):
+            pass
+while server.statistics()["connections"]:
+    pass
+"""
+
+
+def test_a_process_that_ends_with_a_server_that_runs_writes_what_waits(path):
+    subprocess.run([sys.executable, "-c", ENDS, str(path)], timeout=60, check=True)
+    assert paths(path) == ["/"] * 5
+
+
+FORKS = """
+child = os.fork()
+if not child:
+    os._exit(0)
+os.waitpid(child, 0)
+server.requestShutdown()
+while server.isRunning():
+    pass
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_the_child_of_a_fork_does_not_write_what_waits_once_more(path):
+    subprocess.run([sys.executable, "-c", ENDS + FORKS, str(path)], timeout=60, check=True)
+    assert paths(path) == ["/"] * 5
 
 
 # --- the host's own logging ---

@@ -1,0 +1,50 @@
+"""When the poller looks at deadlines; what it does for connections is seen in their own tests."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from support import PATIENCE, wait_until
+
+from hwebserver.net.poller import Poller
+
+
+@pytest.fixture
+def looked():
+    """The moments at which a poller has looked."""
+    return []
+
+
+@pytest.fixture
+def poller(looked):
+    """A poller without connections that has looked, and will not do so again for hours."""
+    made = Poller(10, 10_000.0, on_look=looked.append, pending=lambda: True)
+    poll(made, 0.0)
+    poll(made, 0.0)
+    assert len(looked) == 1
+    yield made
+    made.close()
+
+
+def poll(poller, longest=PATIENCE):
+    assert poller.poll(lambda connection, wants: wants, longest)
+
+
+def test_deadlines_are_looked_at_soon_when_somebody_asks(poller, looked):
+    poller.look_soon()
+    poll(poller)
+    assert len(looked) == 2
+
+
+def test_deadlines_are_looked_at_soon_though_the_poller_waits_already(poller, looked):
+    def wait_twice():
+        poll(poller)
+        poll(poller)
+
+    thread = threading.Thread(target=wait_twice)
+    thread.start()
+    wait_until(lambda: poller._selecting)
+    poller.look_soon()
+    wait_until(lambda: len(looked) == 2, PATIENCE / 2)
+    thread.join()
