@@ -74,10 +74,21 @@ class Found(NamedTuple):
     Attributes:
         path: Where it really is.
         details: What the system says of it.
+        until: Until when the directory that it is in may be taken for what it was, in monotonic
+            time; 0: the path itself was a link.
     """
 
     path: str
     details: os.stat_result
+    until: float = 0.0
+
+
+class _Directory(NamedTuple):
+    """Where a directory really is, with a separator behind it, and which one is there."""
+
+    path: str
+    device: int
+    inode: int
 
 
 class Places:
@@ -85,9 +96,11 @@ class Places:
 
     What a path really leads to takes a look at each of its segments, for each may be a link; to
     resolve it was the dearest part of sending a small file. Links may be turned while the server
-    runs, but not every millisecond: so where directories are is remembered, for a second at most,
-    and the last segment alone is looked at each time. When that is a link too, all of the path is
-    resolved.
+    runs, but not every millisecond: so where directories are is remembered, for a second at most.
+    Each time is seen that the same directory is still there, whatever became of those above it,
+    and the last segment is looked at. When that is a link too, all of the path is resolved. What
+    a second may hide is thus a link that is turned from one place inside to another, and a
+    directory that was moved away and is now reached by a link in its place.
 
     Threads share it without a lock. What is remembered is replaced and never emptied, so a thread
     that resolves meanwhile writes into the old table and not into its successor.
@@ -100,7 +113,7 @@ class Places:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._known: dict[tuple[str, ...], str] = {}
+        self._known: dict[tuple[str, ...], _Directory] = {}
         self._until = 0.0
 
     def find(self, segments: Sequence[str]) -> Optional[Found]:
@@ -109,6 +122,8 @@ class Places:
         Args:
             segments: Of the path below the directory, all of them names of files.
         """
+        # Before the directory: no time of a later table may be said of what is in an earlier one.
+        until = self._renewed()
         directory = self._directory(tuple(segments[:-1]))
         if directory is None:
             return None
@@ -116,27 +131,30 @@ class Places:
         try:
             details = os.lstat(path)
         except (OSError, ValueError):
-            if os.path.isdir(directory):
-                return None
-        else:
-            if not _is_link(details):
-                return Found(path, details)
-        return self._resolve(segments)
+            return None
+        return self._resolve(segments) if _is_link(details) else Found(path, details, until)
+
+    def _renewed(self) -> float:
+        """Begin to remember anew when it is time to, and return until when that holds."""
+        until = self._until
+        now = time.monotonic()
+        if now >= until or len(self._known) >= _MOST_DIRECTORIES:
+            self._known = {}
+            until = self._until = now + _REMEMBERED
+        return until
 
     def _directory(self, segments: tuple[str, ...]) -> Optional[str]:
         """Return where a directory really is, a separator behind it."""
-        now = time.monotonic()
-        if now >= self._until or len(self._known) >= _MOST_DIRECTORIES:
-            self._known = {}
-            self._until = now + _REMEMBERED
         known = self._known
         directory = known.get(segments)
-        if directory is None:
-            found = self._resolve(segments)
-            if found is None or not stat.S_ISDIR(found.details.st_mode):
-                return None
-            directory = known[segments] = os.path.join(found.path, "")
-        return directory
+        if directory is not None and _is_there(directory):
+            return directory.path
+        found = self._resolve(segments)
+        if found is None or not stat.S_ISDIR(found.details.st_mode):
+            return None
+        path, details = os.path.join(found.path, ""), found.details
+        known[segments] = _Directory(path, details.st_dev, details.st_ino)
+        return path
 
     def _resolve(self, segments: Sequence[str]) -> Optional[Found]:
         """Return what is at a path, from the beginning."""
@@ -148,6 +166,15 @@ class Places:
         except (OSError, ValueError):
             pass  # It is not there, or the file system cannot have such a name.
         return None
+
+
+def _is_there(directory: _Directory) -> bool:
+    """Say whether a directory is still where it was, and no other, and no link to another."""
+    try:
+        details = os.stat(directory.path)
+    except OSError:
+        return False
+    return details.st_ino == directory.inode and details.st_dev == directory.device
 
 
 def _is_link(details: os.stat_result) -> bool:

@@ -504,16 +504,39 @@ def test_where_a_directory_is_is_looked_up_once_a_second(serving, clock, resolve
         assert len(resolved) == 6
 
 
-def test_a_directory_that_becomes_a_link_to_outside_is_lost_within_a_second(serving, site, clock):
+@pytest.mark.parametrize("turned", ["sub", os.path.join("sub", "deep")])
+def test_a_directory_that_becomes_a_link_to_outside_is_lost_at_once(serving, site, clock, turned):
+    outside = site.parent / "static-secret"
+    for below in (site / "sub", outside):
+        (below / "deep").mkdir()
+        (below / "deep" / "c.css").write_text(SECRET if below is outside else "c {}")
+    (outside / "b.css").write_text(SECRET)
     with running(serving):
         assert fetch(serving, "/static/sub/b.css").text == "p {}"
-        turn(site / "sub", site.parent / "static-secret")
-        assert fetch(serving, "/static/sub/").status == 404
+        for _ in range(2):
+            assert fetch(serving, "/static/sub/deep/c.css").text == "c {}"
+        turn(site / turned, outside if turned == "sub" else outside / "deep")
+        paths = ["sub/deep", "sub/deep/", "sub/deep/c.css"]
+        if turned == "sub":
+            paths += ["sub", "sub/", "sub/a.txt", "sub/index.html", "sub/b.css"]
+        for _ in range(2):
+            for path in paths:
+                answer = fetch(serving, f"/static/{path}")
+                assert (path, answer.status) == (path, 404)
+                assert SECRET not in answer.text
+            clock.now += 1
+
+
+def test_a_directory_that_is_moved_outside_and_linked_to_is_lost_within_a_second(
+    serving, site, clock
+):
+    with running(serving):
+        assert fetch(serving, "/static/sub/b.css").text == "p {}"
+        (site / "sub").rename(site.parent / "moved")
+        link(site / "sub", site.parent / "moved")
         clock.now += 1
-        for path in ("sub", "sub/", "sub/a.txt", "sub/index.html", "sub/b.css"):
-            answer = fetch(serving, f"/static/{path}")
-            assert (path, answer.status) == (path, 404)
-            assert SECRET not in answer.text
+        for path in ("sub/b.css", "sub/", "sub/index.html"):
+            assert fetch(serving, f"/static/{path}").status == 404
 
 
 def test_a_file_that_becomes_a_link_to_outside_is_lost_at_once(serving, site, clock):
