@@ -253,11 +253,17 @@ class StaticDirectory:
             rest: The segments of its path behind the prefix, decoded.
         """
         key = (*rest, "") if head.path.endswith("/") else tuple(rest)
-        return partial(self._again, key, is_plain(head.fields))
+        accepts = accepts_gzip(head.fields.get("accept-encoding"))
+        return partial(self._again, key, is_plain(head.fields), accepts)
 
-    def _again(self, key: tuple[str, ...], plain: bool, head: RequestHead) -> Optional[Answer]:
+    def _again(
+        self, key: tuple[str, ...], plain: bool, accepts: bool, head: RequestHead
+    ) -> Optional[Answer]:
         known = self._known.get(key)
-        if known is None or time.monotonic() >= known.until or os.access(known.sibling, os.F_OK):
+        if known is None or time.monotonic() >= known.until:
+            return None
+        # To those who do not accept it, a new sibling changes nothing but the field Vary.
+        if accepts and os.access(known.sibling, os.F_OK):
             return None
         return known.file.answer(head, plain)
 

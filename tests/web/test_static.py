@@ -920,6 +920,9 @@ def test_a_sibling_of_a_known_file_is_looked_for_at_each_request(serving, site, 
         ask(serving, "/static/a.txt", headers=GZIP)
         (site / "a.txt.gz").write_bytes(packed)
         assert [answer[2] for answer in ask(serving, "/static/a.txt", headers=GZIP)] == [packed] * 3
+        clock.now += 1
+        for _, fields, body in ask(serving, "/static/a.txt"):
+            assert (body, dict(fields)["Vary"]) == (b"a", "Accept-Encoding")
 
 
 def put_directory(path):
