@@ -41,11 +41,6 @@ _RANGE_SPEC = re.compile(r"([0-9]*)-([0-9]*)\Z")
 #: Nineteen digits hold any length there is; int() of many more takes quadratic time.
 _MOST_DIGITS = 19
 
-#: What ``evaluate`` looks at; If-Range says nothing without a Range.
-_ASKING = frozenset(
-    ("if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "range")
-)
-
 _MONTH_LENGTHS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DAY = rf"(?:{'|'.join(DAYS)})"
 _LONG_DAY = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
@@ -133,11 +128,6 @@ def _days(year: int, month: int, day: int) -> Optional[int]:
     days = past * 365 + past // 4 - past // 100 + past // 400
     days += sum(_MONTH_LENGTHS[: month - 1]) + (leap and month > 2)
     return days + day - 1 - _EPOCH
-
-
-def is_plain(fields: Fields) -> bool:
-    """Say whether a request asks for all of a representation, whatever its validators are."""
-    return _ASKING.isdisjoint(fields.combined)
 
 
 def evaluate(method: str, fields: Fields, size: int, etag: str, modified: Optional[int]) -> Verdict:

@@ -47,6 +47,12 @@ _REPRESENTATION = frozenset(
 #: 3), and a 416 must not be what a later request for all of it gets.
 _FRESHNESS = frozenset(("cache-control", "expires"))
 
+#: Fields of requests that do not ask for all of a representation, whatever its validators are;
+#: If-Range says nothing without a Range.
+_ASKING = frozenset(
+    ("if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "range")
+)
+
 _MESSAGES = {
     412: b"The resource is not in the state that the request asks for.\n",
     416: b"The resource has no such range.\n",
@@ -91,6 +97,11 @@ class Selection(NamedTuple):
     pieces: Sequence[Union[bytes, ByteRange]]
 
 
+def is_plain(head: RequestHead) -> bool:
+    """Say whether a request has neither conditions nor ranges."""
+    return _ASKING.isdisjoint(head.fields.combined)
+
+
 def select(
     base: Answer,
     head: Optional[RequestHead],
@@ -120,6 +131,8 @@ def select(
     elif modified > time.time():
         seconds = None  # RFC 9110 8.8.2.1: nothing was modified after the answer was made.
     fields = (*base.fields, *_further(own, etag, seconds))
+    if is_plain(head):  # as most are
+        return Selection(200, fields, (whole,))
     verdict = evaluate(head.method, head.fields, size, etag, seconds)
     if verdict.status == 200:
         return Selection(200, fields, (whole,))
@@ -265,12 +278,16 @@ class KnownFile:
         path: Where it really is.
         details: What the system says of it: a regular file.
         base: The status and the fields of its answer, but for those that ``select`` adds.
+        until: Until when it may be sent from there, in monotonic time.
     """
 
-    __slots__ = ("_base", "_changed", "_details", "_fields", "_modified", "_path", "_same")
+    __slots__ = ("_base", "_changed", "_details", "_fields", "_modified", "_same", "path", "until")
 
-    def __init__(self, path: str, details: os.stat_result, base: Answer) -> None:
-        self._path = path
+    def __init__(
+        self, path: str, details: os.stat_result, base: Answer, until: float = 0.0
+    ) -> None:
+        self.path = path
+        self.until = until
         self._details = details
         # Inode, device, links, owner, group and size; the mode of one file differs on Windows.
         self._same = details[1:7]
@@ -283,14 +300,14 @@ class KnownFile:
 
         Args:
             head: The request's head.
-            plain: Whether it has neither conditions nor ranges.
+            plain: What ``is_plain`` says of it.
 
         Returns:
             None: it is not what it was, or cannot be read, and is to be looked for again.
         """
         descriptor = -1
         try:
-            descriptor = os.open(self._path, _KNOWN_FLAGS)
+            descriptor = os.open(self.path, _KNOWN_FLAGS)
             details = os.fstat(descriptor)
             if (
                 details[1:7] != self._same

@@ -18,15 +18,14 @@ import re
 import stat
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NamedTuple, Optional
+from functools import lru_cache, partial
+from typing import NamedTuple, Optional, Union
 
 from ..errors import HTTPError
 from ..exchange import Answer
-from ..protocol.conditional import is_plain
 from ..protocol.http1 import RequestHead
 from .compress import accepts_gzip
-from .content import KnownFile
+from .content import KnownFile, is_plain
 from .log import has_listener
 from .mime import guess_type
 from .pages import html_page
@@ -89,20 +88,6 @@ class Found(NamedTuple):
     path: str
     details: os.stat_result
     until: float = 0.0
-
-
-class _Known(NamedTuple):
-    """A file that was found lately and had no compressed sibling.
-
-    Attributes:
-        until: Until when it may be sent from where it was found.
-        sibling: Where the sibling would be.
-        file: The file.
-    """
-
-    until: float
-    sibling: str
-    file: KnownFile
 
 
 #: Returns the answer to a request with a head that it has seen; None: it is to be looked for.
@@ -226,12 +211,12 @@ class StaticDirectory:
         self._places = Places(self._directory)
         # By the segments of a path; that of an index page has an empty one behind them. Threads
         # share it without a lock, as they do what ``Places`` remembers.
-        self._known: dict[tuple[str, ...], _Known] = {}
+        self._known: dict[tuple[str, ...], KnownFile] = {}
         self._listing = listing
         self._missed = False
         self._say_if_missing()
 
-    def respond(self, request: Request, rest: Sequence[str]) -> Optional[Response]:
+    def respond(self, request: Request, rest: Sequence[str]) -> Union[Response, Answer, None]:
         """Answer a request for a file, or return None when there is none.
 
         Args:
@@ -254,7 +239,7 @@ class StaticDirectory:
         """
         key = (*rest, "") if head.path.endswith("/") else tuple(rest)
         accepts = accepts_gzip(head.fields.get("accept-encoding"))
-        return partial(self._again, key, is_plain(head.fields), accepts)
+        return partial(self._again, key, is_plain(head), accepts)
 
     def _again(
         self, key: tuple[str, ...], plain: bool, accepts: bool, head: RequestHead
@@ -263,9 +248,9 @@ class StaticDirectory:
         if known is None or time.monotonic() >= known.until:
             return None
         # To those who do not accept it, a new sibling changes nothing but the field Vary.
-        if accepts and os.access(known.sibling, os.F_OK):
+        if accepts and os.access(known.path + _GZIP, os.F_OK):
             return None
-        return known.file.answer(head, plain)
+        return known.answer(head, plain)
 
     def find(self, rest: Sequence[str]) -> Optional[str]:
         """Return the file or the directory that a path names; None: there is none.
@@ -300,14 +285,17 @@ class StaticDirectory:
 
     def _file_response(
         self, request: Request, segments: Sequence[str], found: Found, key: tuple[str, ...]
-    ) -> Response:
+    ) -> Union[Response, Answer]:
         """Answer with a file, or with its compressed sibling for clients that accept it."""
         kind = guess_type(segments[-1])
         sibling = self._sibling(segments, found)
         if sibling is None:
-            response = Response(found.path, 200, kind, True)
-            self._remember(key, found, response)
-            return response
+            file = KnownFile(found.path, found.details, _base(kind), found.until)
+            if found.until:  # Else its name is a link, and that may be turned.
+                self._remember(key, file)
+            answer = file.answer(request.head, is_plain(request.head))
+            # One that has changed since it was found is sent as it is now.
+            return answer or Response(found.path, 200, kind, True)
         accepted = accepts_gzip(request.headers().get("accept-encoding"))
         response = Response(sibling.path if accepted else found.path, 200, kind, True)
         # Said to all: a cache must not give the one to those who get the other.
@@ -316,15 +304,10 @@ class StaticDirectory:
             response.setHeader("Content-Encoding", "gzip")
         return response
 
-    def _remember(self, key: tuple[str, ...], found: Found, response: Response) -> None:
-        """Remember how a file is answered."""
-        if not found.until:
-            return  # Its name is a link, and that may be turned.
-        file = KnownFile(found.path, found.details, response.head_answer())
-        known = self._known
-        if len(known) >= _MOST_FILES:
-            known = self._known = {}
-        known[key] = _Known(found.until, found.path + _GZIP, file)
+    def _remember(self, key: tuple[str, ...], file: KnownFile) -> None:
+        if len(self._known) >= _MOST_FILES:
+            self._known = {}
+        self._known[key] = file
 
     def _sibling(self, segments: Sequence[str], found: Found) -> Optional[Found]:
         """Return the file beside another that holds the same compressed, if it is up to date."""
@@ -344,7 +327,7 @@ class StaticDirectory:
 
     def _directory_response(
         self, request: Request, rest: Sequence[str], path: str
-    ) -> Optional[Response]:
+    ) -> Union[Response, Answer, None]:
         """Answer for a directory, under a path that ends in a slash: links in it are relative."""
         index = self._index(rest)
         if index is None and not self._listing:
@@ -355,6 +338,12 @@ class StaticDirectory:
         if index is not None:
             return self._file_response(request, [*rest, INDEX], index, (*rest, ""))
         return _listing_page(request, path)
+
+
+@lru_cache(maxsize=256)
+def _base(kind: str) -> Answer:
+    """Return what the answers with all files of a type have in common."""
+    return Response(b"", 200, kind).head_answer()
 
 
 def _listing_page(request: Request, path: str) -> Optional[Response]:

@@ -17,7 +17,6 @@ from support import PATIENCE, connect, fetch, receive_all, receive_response, run
 
 import hwebserver
 from hwebserver import OperationFailed
-from hwebserver.web import content as content_module
 from hwebserver.web import static as static_module
 from hwebserver.web.static import Places, StaticDirectory, is_file_name
 
@@ -402,19 +401,29 @@ def test_a_device_is_not_found(server):
             assert fetch(server, f"/dev/{name}").status == 404
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
-def test_a_file_that_is_replaced_before_it_is_opened_is_not_found(serving, site, monkeypatch):
-    open_file = content_module.open_file
+@pytest.mark.parametrize("what", ["file", "fifo"])
+def test_a_file_that_is_replaced_before_it_is_opened_is_what_it_is_then(
+    serving, site, monkeypatch, what
+):
+    opened = os.open
 
-    def replace(path, *arguments):
-        if path.endswith("a.txt"):
+    def replace(path, *arguments, **options):
+        if path == str(site / "a.txt"):
+            monkeypatch.setattr(os, "open", opened)
             os.unlink(path)
-            os.mkfifo(path)
-        return open_file(path, *arguments)
+            if what == "fifo":
+                put_fifo(site / "a.txt")
+            else:
+                (site / "a.txt").write_text("replaced")
+        return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(content_module, "open_file", replace)
+    monkeypatch.setattr(os, "open", replace)
     with running(serving):
-        assert fetch(serving, "/static/a.txt").status == 404
+        answer = fetch(serving, "/static/a.txt")
+        if what == "fifo":
+            assert answer.status == 404
+        else:
+            assert (answer.status, answer.text) == (200, "replaced")
         assert fetch(serving, "/static/sub/b.css").text == "p {}"
 
 
@@ -1003,15 +1012,15 @@ def test_a_compressed_file_that_is_asked_for_is_not_encoded(serving, site, field
 
 @pytest.fixture
 def sought(monkeypatch):
-    """The paths of files that were answered without being known."""
-    paths, open_file = [], content_module.open_file
+    """The names of files that were looked for, since they were not known."""
+    names, guess_type = [], static_module.guess_type
 
-    def note(path, *arguments):
-        paths.append(os.path.basename(path))
-        return open_file(path, *arguments)
+    def note(name):
+        names.append(name)
+        return guess_type(name)
 
-    monkeypatch.setattr(content_module, "open_file", note)
-    return paths
+    monkeypatch.setattr(static_module, "guess_type", note)
+    return names
 
 
 def ask(server, path, method="GET", headers=None, times=3):
