@@ -484,9 +484,10 @@ class Server(Configuration, Registrations):
         sockets = Sockets(loop)
         limit = _connection_limit(values["MAX_CONNECTIONS"])
 
-        def look(now: float) -> None:
+        def look(now: float) -> bool:
             loop.look(now)
             logs.look(now)
+            return loop.started
 
         poller = Poller(limit, max(0.01, tick), sockets.__len__, look, logs.pending)
         sockets.on_end = poller.wake

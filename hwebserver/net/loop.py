@@ -152,6 +152,11 @@ class Loop(ABC):
         return not self.is_current
 
     @property
+    def started(self) -> bool:
+        """Whether something runs there, or has."""
+        return self._loop is not None
+
+    @property
     def running(self) -> asyncio.AbstractEventLoop:
         """The loop, for what runs on it."""
         if self._loop is None:

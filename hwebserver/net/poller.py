@@ -81,7 +81,7 @@ class Poller:
         max_connections: Most that are open at once.
         elsewhere: Says how many more are open that this poller has let go of.
         tick: How often deadlines are looked at, in seconds.
-        on_look: Called with the time when they are.
+        on_look: Called with the time when they are; says whether it must be called regularly.
         pending: Says whether that has something to do though there are no connections.
     """
 
@@ -90,7 +90,7 @@ class Poller:
         max_connections: int,
         tick: float,
         elsewhere: Callable[[], int] = lambda: 0,
-        on_look: Callable[[float], None] = lambda now: None,
+        on_look: Callable[[float], bool] = lambda now: False,
         pending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._watch = begin_watch()
@@ -335,14 +335,14 @@ class Poller:
         self._next_look = now + self._tick
         if now < self._fresh_until:
             self._next_look = min(self._next_look, self._fresh_until)
-        self._on_look(now)
+        regular = self._on_look(now)
         self._longest_idle.clear()
         watched = [c for c in self._connections if c.interest is not None]
         for connection in [c for c in watched if c.deadline <= now]:
             connection.deadline = NEVER
             self._settle_step(connection, connection.expire, now)
         lively, self._lively = self._lively, False
-        busy = self._paused or self._again or self._elsewhere() or self._pending()
+        busy = regular or self._paused or self._again or self._elsewhere() or self._pending()
         if not (lively or busy or self._ending):
             # Nothing happens, so no deadline is new: thousands that wait cost nothing meanwhile.
             earliest = min((c.deadline for c in self._connections), default=NEVER)
