@@ -48,7 +48,15 @@ OUTSIDE = {"cli", "testing", "webapiclient", "__main__"}
 HEAVY = {
     "asyncio", "ssl", "zlib", "zipfile", "mimetypes", "json", "email", "email.utils", "http.server",
     "inspect", "tempfile", "concurrent.futures", "multiprocessing", "ctypes", "unittest",
-    "logging.handlers",
+    "logging.handlers", "urllib.parse", "signal",
+}  # fmt: skip
+
+#: What a server that runs needs only when something asks for it.
+NOT_AT_ONCE = (HEAVY - {"signal"}) | {
+    f"{PACKAGE.name}.{name}"
+    for name in ("net.websocket", "net.eager", "net.tls", "protocol.conditional",
+                 "protocol.cookies", "protocol.frames", "protocol.multipart", "protocol.proxy",
+                 "protocol.websocket", "web.compress", "web.content", "web.pieces", "web.static")
 }  # fmt: skip
 
 
@@ -224,6 +232,22 @@ def test_importing_the_package_loads_little_of_itself():
     own = [name.split(".")[1:] for name in loaded if name.startswith(f"{PACKAGE.name}.")]
     assert {parts[0] for parts in own} & LATER == set()
     assert {parts[1] for parts in own if parts[0] == "web" and parts[1:]} & LATER_IN_WEB == set()
+
+
+def test_the_first_answer_needs_nothing_that_it_does_not_use():
+    code = (
+        "import socket, sys, threading\nbefore = set(sys.modules)\nimport hwebserver\n"
+        "server = hwebserver.Server()\n"
+        "server.urlHandler('/')(lambda request: 'hello')\n"
+        "server.run(port=0, in_background=True)\n"
+        "client = socket.socket()\nclient.connect(('127.0.0.1', server.port()))\n"
+        "client.sendall(b'GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')\n"
+        "answer = client.recv(65536)\nassert answer.startswith(b'HTTP/1.1 200 '), answer\n"
+        "print(*(set(sys.modules) - before))\nserver.requestShutdown()\n"
+    )
+    loaded = set(python(code, PACKAGE.parent).split())
+    assert "hwebserver.net.connection" in loaded
+    assert loaded & NOT_AT_ONCE == set()
 
 
 def test_importing_the_package_starts_and_opens_nothing():

@@ -50,6 +50,9 @@ _ACCEPT_PAUSE = 0.2
 #: its client was let in and must not be turned away, but browsers open some that they never use.
 _RESTART_GRACE = 0.25
 
+#: How long deadlines are not looked at, at the most, while nothing happens, in seconds.
+_LONGEST_LOOK = 60.0
+
 #: How soon deadlines are looked at when somebody asks for it, in seconds.
 _SOON = 0.1
 
@@ -106,6 +109,8 @@ class Poller:
         self._returned: deque[tuple[Connection, Wants]] = deque()
         self._nudged: deque[Connection] = deque()
         self._longest_idle: list[Connection] = []
+        self._ending = False  # the server stops
+        self._lively = False  # something has happened since deadlines were looked at
         self._selecting = False
         self._overflow = 4 if self._watch.most < 1000 else _OVERFLOW
         self._fresh_until = 0.0  # how long connections may stay that have sent nothing yet
@@ -145,6 +150,7 @@ class Poller:
 
     def keep_none(self) -> None:
         """Have every answer from now on close its connection: the server is to stop."""
+        self._ending = True
         for endpoint in tuple(self._listeners.values()):
             endpoint.drain()
 
@@ -175,6 +181,9 @@ class Poller:
         ready = self._watch.wait(self._patience(longest) if waiting else 0)
         self._selecting = False
         now = time.monotonic()
+        if ready:
+            self._lively = True
+            self._next_look = min(self._next_look, now + self._tick)
         for who in ready:
             if isinstance(who, Connection):
                 if not self._serve(who, who.step, now, dispatch):
@@ -332,6 +341,12 @@ class Poller:
         for connection in [c for c in watched if c.deadline <= now]:
             connection.deadline = NEVER
             self._settle_step(connection, connection.expire, now)
+        lively, self._lively = self._lively, False
+        busy = self._paused or self._again or self._elsewhere() or self._pending()
+        if not (lively or busy or self._ending):
+            # Nothing happens, so no deadline is new: thousands that wait cost nothing meanwhile.
+            earliest = min((c.deadline for c in self._connections), default=NEVER)
+            self._next_look = max(self._next_look, min(earliest, now + _LONGEST_LOOK))
         for listener in [waiting for waiting, until in self._paused.items() if until <= now]:
             del self._paused[listener]
             self._attend(listener)

@@ -7,7 +7,6 @@ separator; it is not normalised.
 from __future__ import annotations
 
 from typing import Optional
-from urllib.parse import parse_qsl, unquote
 
 from ..errors import HTTPError
 
@@ -22,7 +21,11 @@ def split_authority(text: str) -> tuple[str, Optional[int]]:
 
 def decode(text: str) -> str:
     """Percent-decode a text once, as UTF-8; bytes that are none become U+FFFD."""
-    return unquote(text, "utf-8", "replace") if "%" in text else text
+    if "%" not in text:
+        return text
+    from urllib.parse import unquote
+
+    return unquote(text, "utf-8", "replace")
 
 
 def split_path(path: str) -> list[str]:
@@ -42,6 +45,8 @@ def parse_form(text: str, max_fields: int) -> list[tuple[str, str]]:
     Raises:
         HTTPError: 400 for more than ``max_fields`` of them.
     """
+    from urllib.parse import parse_qsl
+
     try:
         return parse_qsl(
             text,

@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple, Optional
-from urllib.parse import unquote_to_bytes
 
 from ..errors import DisallowedHost, OperationFailed, ProtocolError
 from ..exchange import ConnectionInfo
@@ -385,6 +384,8 @@ def _tokens(query: str) -> list[bytes]:
     """Return the tokens in a query; a plus sign is one, since no token has a space."""
     if _TOKEN_PARAMETER not in query:
         return []
+    from urllib.parse import unquote_to_bytes
+
     pairs = (part.partition("=") for part in query.split("&"))
     return [unquote_to_bytes(value) for name, _, value in pairs if name == _TOKEN_PARAMETER]
 

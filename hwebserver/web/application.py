@@ -56,6 +56,7 @@ from .websocket import OpenSockets, SocketSession
 from .wsgi import WSGIMount
 
 if TYPE_CHECKING:
+    from .static import Again
     from .tables import Registry, Tables
 
 server_logger = logging.getLogger("hwebserver.server")
@@ -93,6 +94,7 @@ class Plan:
         takes_body: Whether there is one, and it is for somebody.
         bare: Whether a request has no body, nor anything else that its answer needs.
         handler: The function that answers, where nothing but a call of it is to be done.
+        again: Answers with a file that an earlier request has found; None: no file is asked for.
         request_id: The id that the requests bring; empty: none.
         info: What is believed of the connection.
         extra: What is added to the answer; None: nothing.
@@ -101,6 +103,7 @@ class Plan:
     """
 
     __slots__ = (
+        "again",
         "bare",
         "extra",
         "guards",
@@ -132,6 +135,7 @@ class Plan:
         self.reader: Any = None
         self.takes_body = self.bare = False
         self.handler: Optional[Handler] = None
+        self.again: Optional[Again] = None
         self.request_id = ""
         self.info: Optional[ConnectionInfo] = None
         self.extra: Optional[Extra] = None
@@ -201,6 +205,7 @@ class Application:
         plan.bare = not (plan.takes_body or plan.guards or isinstance(reader, ASGIMount))
         plan.request_id = given_id(head)
         plan.handler = _plain_handler(plan)
+        plan.again = _known_file(plan, head)
         if plan.handler is not None and self.site.all_on_main_thread:
             plan.handler = for_setting(plan.handler)
 
@@ -370,6 +375,14 @@ def _plain_handler(plan: Plan) -> Optional[Handler]:
     return None if route.kind in (Kind.FILES, Kind.MOUNT) or route.parameters else route.target
 
 
+def _known_file(plan: Plan, head: RequestHead) -> Optional[Again]:
+    """Return what answers with a file that is known, if files are what a path leads to first."""
+    if plan.handshake is not None or not plan.matches:
+        return None
+    match = plan.matches[0]
+    return match.route.target.again(head, match.rest) if match.route.kind is Kind.FILES else None
+
+
 def _upgrade_error(head: RequestHead, error: HTTPError) -> Response:
     """Return an error that tells a client how a WebSocket is opened (RFC 6455 4.2.2)."""
     response = _error_response(head, error.status, error.message)
@@ -517,6 +530,11 @@ class Exchange:
                 response = _error_response(self._head, error.status, error.message)
                 return self._dress(response.answer())
         site, plan = self._application.site, self.plan
+        if plan.again is not None:
+            answer = plan.again(self._head)
+            if answer is not None:
+                dressed = plan.extra is not None or plan.request_id
+                return self._dress(answer) if dressed else answer
         request = self._request = Request(self._head, self._info, site, self._body, channel)
         if plan.request_id:
             request.known_id = plan.request_id

@@ -102,6 +102,9 @@ class Archive:
         content = MemberContent(self, path, request.site.max_archive_file_size)
         return Response.of(content, guess_type(path[-1]))
 
+    def again(self, head: RequestHead, rest: Sequence[str]) -> None:
+        """Say that nothing is remembered for the next request; see ``StaticDirectory.again``."""
+
     def find(self, rest: Sequence[str]) -> Optional[Path]:
         """Return the member that a path names, for a folder its index page; None: there is none."""
         directory = self._read_directory()

@@ -25,6 +25,8 @@ from ..protocol.dates import http_date
 from ..protocol.http1 import RequestHead
 from ..protocol.response import Line
 
+_new_tuple = tuple.__new__
+
 #: Files up to this size are read at once and go out in one write with the head.
 _SMALL_FILE = 65536
 
@@ -32,6 +34,9 @@ _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC"
 
 #: A FIFO would block the open, and a device may do anything; see ``open_regular``.
 _OPEN_FLAGS |= getattr(os, "O_NONBLOCK", 0)
+
+#: Where it was no link, a file has not become one; see ``KnownFile``.
+_KNOWN_FLAGS = _OPEN_FLAGS | getattr(os, "O_NOFOLLOW", 0)
 
 #: Fields that describe a representation, and so have no place in an answer without it.
 _REPRESENTATION = frozenset(
@@ -41,6 +46,12 @@ _REPRESENTATION = frozenset(
 #: Fields that let caches keep an answer: to know of a failed condition helps nobody else (RFC 9111
 #: 3), and a 416 must not be what a later request for all of it gets.
 _FRESHNESS = frozenset(("cache-control", "expires"))
+
+#: Fields of requests that do not ask for all of a representation, whatever its validators are;
+#: If-Range says nothing without a Range.
+_ASKING = frozenset(
+    ("if-match", "if-modified-since", "if-none-match", "if-unmodified-since", "range")
+)
 
 _MESSAGES = {
     412: b"The resource is not in the state that the request asks for.\n",
@@ -86,6 +97,11 @@ class Selection(NamedTuple):
     pieces: Sequence[Union[bytes, ByteRange]]
 
 
+def is_plain(head: RequestHead) -> bool:
+    """Say whether a request has neither conditions nor ranges."""
+    return _ASKING.isdisjoint(head.fields.combined)
+
+
 def select(
     base: Answer,
     head: Optional[RequestHead],
@@ -115,6 +131,8 @@ def select(
     elif modified > time.time():
         seconds = None  # RFC 9110 8.8.2.1: nothing was modified after the answer was made.
     fields = (*base.fields, *_further(own, etag, seconds))
+    if is_plain(head):  # as most are
+        return Selection(200, fields, (whole,))
     verdict = evaluate(head.method, head.fields, size, etag, seconds)
     if verdict.status == 200:
         return Selection(200, fields, (whole,))
@@ -245,6 +263,86 @@ class FileContent:
                 pass
 
 
+class KnownFile:
+    """A file that was found lately, to be sent again as long as it is the same.
+
+    What is kept is how its answer looks; its bytes are read for each request. It is opened where
+    it was found, by a name that must still be that of no link, and is the same if what is open has
+    the device, the inode, the size, and to the nanosecond both times of change that it had then:
+    so one that was written to, replaced, moved, deleted or closed to us is noticed before a byte
+    of it is sent, and so is another that a link somewhere above it leads to now. The bytes are not
+    kept: what is written through a mapping into memory, or by another client of a network, may
+    show in none of these at first.
+
+    Args:
+        path: Where it really is.
+        details: What the system says of it: a regular file.
+        base: The status and the fields of its answer, but for those that ``select`` adds.
+        until: Until when it may be sent from there, in monotonic time.
+    """
+
+    __slots__ = ("_base", "_changed", "_details", "_fields", "_modified", "_same", "path", "until")
+
+    def __init__(
+        self, path: str, details: os.stat_result, base: Answer, until: float = 0.0
+    ) -> None:
+        self.path = path
+        self.until = until
+        self._details = details
+        # Inode, device, links, owner, group and size; the mode of one file differs on Windows.
+        self._same = details[1:7]
+        self._modified, self._changed = details.st_mtime_ns, details.st_ctime_ns
+        self._base = base
+        self._fields: Optional[tuple[Line, ...]] = None  # of an answer with all of it
+
+    def answer(self, head: RequestHead, plain: bool) -> Optional[Answer]:
+        """Return an answer with as much of the file as a request asks for.
+
+        Args:
+            head: The request's head.
+            plain: What ``is_plain`` says of it.
+
+        Returns:
+            None: it is not what it was, or cannot be read, and is to be looked for again.
+        """
+        descriptor = -1
+        try:
+            descriptor = os.open(self.path, _KNOWN_FLAGS)
+            details = os.fstat(descriptor)
+            if (
+                details[1:7] != self._same
+                or details.st_mtime_ns != self._modified
+                or details.st_ctime_ns != self._changed
+            ):
+                return None
+            size = details.st_size
+            if size > _SMALL_FILE:
+                selection = self._select(head, plain)
+                body = FileBody(descriptor, spans(selection.pieces))
+                descriptor = -1
+                return Answer(selection.status, selection.fields, body)
+            data = os.read(descriptor, size)
+        except OSError:
+            return None
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+        if len(data) != size:
+            return None  # It has become shorter just now.
+        fields = self._fields
+        if fields is not None and plain:
+            # Answer(...) would be the same, and take longer.
+            return _new_tuple(Answer, (200, fields, data, None, False, False))
+        selection = self._select(head, plain)
+        return Answer(selection.status, selection.fields, cut(data, selection.pieces))
+
+    def _select(self, head: RequestHead, plain: bool) -> Selection:
+        selection = _select(self._base, head, self._details, self._details.st_size)
+        if plain:
+            self._fields = selection.fields
+        return selection
+
+
 def open_regular(path: str) -> tuple[int, os.stat_result]:
     """Open a file, and return its descriptor and what the system says of it.
 
@@ -285,9 +383,7 @@ def open_file(
         if size <= _SMALL_FILE and not delete:
             data = _read(descriptor, size)
             size = len(data)  # It may have become shorter.
-        # The seconds are whole, for a float may round them up.
-        seconds = details.st_mtime_ns // 1_000_000_000
-        status, fields, pieces = select(base, head, size, _entity_tag(details, size), seconds)
+        status, fields, pieces = _select(base, head, details, size)
         body: Union[bytes, FileBody]
         if data is None:
             body = FileBody(descriptor, spans(pieces), path if delete else "")
@@ -298,6 +394,15 @@ def open_file(
     finally:
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _select(
+    base: Answer, head: Optional[RequestHead], details: os.stat_result, size: int
+) -> Selection:
+    """Decide what a request gets of a file; see ``select``."""
+    # The seconds are whole, for a float may round them up.
+    seconds = details.st_mtime_ns // 1_000_000_000
+    return select(base, head, size, _entity_tag(details, size), seconds)
 
 
 def _entity_tag(details: os.stat_result, size: int) -> str:

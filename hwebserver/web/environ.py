@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from io import FileIO
 from typing import Any, Optional
-from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from ..errors import HTTPError, IncompleteRequest, ProtocolError
 from ..exchange import ConnectionInfo, Port, Span
@@ -173,7 +172,11 @@ def _split(path: str, depth: int) -> tuple[str, str]:
 
 def _decode(path: str) -> str:
     """Return the bytes of a path as PEP 3333 has them in text: one character for each."""
-    return unquote_to_bytes(path).decode("latin-1") if "%" in path else path
+    if "%" not in path:
+        return path
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(path).decode("latin-1")
 
 
 def _server(request: Request) -> tuple[str, int]:
@@ -249,6 +252,8 @@ def _target(environ: Mapping[str, Any]) -> str:
 
     An encoded slash differs from a plain one only in the former.
     """
+    from urllib.parse import quote_from_bytes, unquote_to_bytes
+
     path, query = environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", "")
     decoded = path.encode("latin-1", "replace")
     raw = environ.get("RAW_URI", environ.get("REQUEST_URI", "")).partition("?")[0]

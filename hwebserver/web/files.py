@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Optional, Union
-from urllib.parse import quote
 
 from .mime import guess_type
 from .pages import error_page
@@ -69,5 +68,7 @@ def content_disposition(file_name: str) -> str:
     plain = name.encode("ascii", "replace").decode("ascii").replace("?", "_").replace("%", "_")
     value = f'attachment; filename="{plain}"'
     if plain != name:
+        from urllib.parse import quote
+
         value += "; filename*=UTF-8''" + quote(name, safe="", errors="replace")
     return value

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 from ..errors import OperationFailed
+from ..protocol.http1 import RequestHead
 from ..protocol.paths import decode
 from .mime import guess_type
 from .request import Request
@@ -59,6 +60,9 @@ class OpdefSections:
         # An older host has no binaryContents, and a text for all that it has.
         data = getattr(section, "binaryContents", section.contents)()
         return Response(data, 200, _kind_of(name, data))
+
+    def again(self, head: RequestHead, rest: Sequence[str]) -> None:
+        """Say that nothing is remembered for the next request; see ``StaticDirectory.again``."""
 
     def find(self, rest: Sequence[str]) -> Optional[Any]:
         """Return the definition of a node type, None when it has none."""

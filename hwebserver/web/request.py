@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, Optional
-from urllib.parse import quote, urljoin
 
 from ..errors import HTTPError, OperationFailed
 from ..exchange import Answer, CallInMainThread, Channel, ConnectionInfo
@@ -179,6 +178,8 @@ class Request:
         Args:
             location: A path, a relative reference or a whole URI; None: this request.
         """
+        from urllib.parse import quote, urljoin
+
         base = f"{self.scheme()}://{self.host()}"
         if location is None:
             return base + quote(self.pathWithQueryString(), safe="/:?#[]@!$&'()*+,;=%~|^{}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Any, Optional, Union
-from urllib.parse import quote
 
 from ..errors import UnsendableError
 from ..exchange import Answer, StreamBody
@@ -357,6 +356,8 @@ def redirect(request: Request, path: str, permanent: bool = False) -> Response:
     """
     if any(character in path for character in "\r\n\0"):
         raise ValueError(f"the location {path!r} holds a line end")
+    from urllib.parse import quote
+
     response = Response("", 301 if permanent else 302)
     location = quote(request.absoluteURI(path), safe="/:?#[]@!$&'()*+,;=%~|")
     response.setHeader("Location", location)

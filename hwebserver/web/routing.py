@@ -51,7 +51,8 @@ class Route:
     Args:
         path: As registered: literal segments and ``{name}``, ``{name:int}``, ``{name:path}``.
         target: What answers: called with the request and the values of the template; for FILES
-            something that has ``respond`` and ``find``, for MOUNT something that has ``respond``.
+            something that has ``respond``, ``again`` and ``find``, for MOUNT something that has
+            ``respond``.
         methods: The methods it takes; None: all of them.
         ports: The keys of the ports it holds for.
         kind: PREFIX, FILES or MOUNT for those; else found out from the path.

@@ -17,11 +17,15 @@ import os
 import re
 import stat
 import time
-from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import NamedTuple, Optional, Union
 
 from ..errors import HTTPError
+from ..exchange import Answer
+from ..protocol.http1 import RequestHead
 from .compress import accepts_gzip
+from .content import KnownFile, is_plain
 from .log import has_listener
 from .mime import guess_type
 from .pages import html_page
@@ -41,6 +45,9 @@ _GZIP = ".gz"
 #: Seconds for which it is remembered where a directory is, and most that are.
 _REMEMBERED = 1.0
 _MOST_DIRECTORIES = 1024
+
+#: Most files whose answers are remembered, for as long.
+_MOST_FILES = 512
 
 #: Separators of any system, and what no file name should hold.
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -74,10 +81,25 @@ class Found(NamedTuple):
     Attributes:
         path: Where it really is.
         details: What the system says of it.
+        until: Until when the directory that it is in may be taken for what it was, in monotonic
+            time; 0: the path itself was a link.
     """
 
     path: str
     details: os.stat_result
+    until: float = 0.0
+
+
+#: Returns the answer to a request with a head that it has seen; None: it is to be looked for.
+Again = Callable[[RequestHead], Optional[Answer]]
+
+
+class _Directory(NamedTuple):
+    """Where a directory really is, with a separator behind it, and which one is there."""
+
+    path: str
+    device: int
+    inode: int
 
 
 class Places:
@@ -85,9 +107,11 @@ class Places:
 
     What a path really leads to takes a look at each of its segments, for each may be a link; to
     resolve it was the dearest part of sending a small file. Links may be turned while the server
-    runs, but not every millisecond: so where directories are is remembered, for a second at most,
-    and the last segment alone is looked at each time. When that is a link too, all of the path is
-    resolved.
+    runs, but not every millisecond: so where directories are is remembered, for a second at most.
+    Each time is seen that the same directory is still there, whatever became of those above it,
+    and the last segment is looked at. When that is a link too, all of the path is resolved. What
+    a second may hide is thus a link that is turned from one place inside to another, and a
+    directory that was moved away and is now reached by a link in its place.
 
     Threads share it without a lock. What is remembered is replaced and never emptied, so a thread
     that resolves meanwhile writes into the old table and not into its successor.
@@ -100,7 +124,7 @@ class Places:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._known: dict[tuple[str, ...], str] = {}
+        self._known: dict[tuple[str, ...], _Directory] = {}
         self._until = 0.0
 
     def find(self, segments: Sequence[str]) -> Optional[Found]:
@@ -109,6 +133,8 @@ class Places:
         Args:
             segments: Of the path below the directory, all of them names of files.
         """
+        # Before the directory: no time of a later table may be said of what is in an earlier one.
+        until = self._renewed()
         directory = self._directory(tuple(segments[:-1]))
         if directory is None:
             return None
@@ -116,27 +142,30 @@ class Places:
         try:
             details = os.lstat(path)
         except (OSError, ValueError):
-            if os.path.isdir(directory):
-                return None
-        else:
-            if not _is_link(details):
-                return Found(path, details)
-        return self._resolve(segments)
+            return None
+        return self._resolve(segments) if _is_link(details) else Found(path, details, until)
+
+    def _renewed(self) -> float:
+        """Begin to remember anew when it is time to, and return until when that holds."""
+        until = self._until
+        now = time.monotonic()
+        if now >= until or len(self._known) >= _MOST_DIRECTORIES:
+            self._known = {}
+            until = self._until = now + _REMEMBERED
+        return until
 
     def _directory(self, segments: tuple[str, ...]) -> Optional[str]:
         """Return where a directory really is, a separator behind it."""
-        now = time.monotonic()
-        if now >= self._until or len(self._known) >= _MOST_DIRECTORIES:
-            self._known = {}
-            self._until = now + _REMEMBERED
         known = self._known
         directory = known.get(segments)
-        if directory is None:
-            found = self._resolve(segments)
-            if found is None or not stat.S_ISDIR(found.details.st_mode):
-                return None
-            directory = known[segments] = os.path.join(found.path, "")
-        return directory
+        if directory is not None and _is_there(directory):
+            return directory.path
+        found = self._resolve(segments)
+        if found is None or not stat.S_ISDIR(found.details.st_mode):
+            return None
+        path, details = os.path.join(found.path, ""), found.details
+        known[segments] = _Directory(path, details.st_dev, details.st_ino)
+        return path
 
     def _resolve(self, segments: Sequence[str]) -> Optional[Found]:
         """Return what is at a path, from the beginning."""
@@ -150,6 +179,15 @@ class Places:
         return None
 
 
+def _is_there(directory: _Directory) -> bool:
+    """Say whether a directory is still where it was, and no other, and no link to another."""
+    try:
+        details = os.stat(directory.path)
+    except OSError:
+        return False
+    return details.st_ino == directory.inode and details.st_dev == directory.device
+
+
 def _is_link(details: os.stat_result) -> bool:
     """Say whether something stands for another: a link, or a junction of Windows."""
     return stat.S_ISLNK(details.st_mode) or bool(getattr(details, "st_reparse_tag", 0))
@@ -157,6 +195,11 @@ def _is_link(details: os.stat_result) -> bool:
 
 class StaticDirectory:
     """A directory of files.
+
+    How a file is answered is found out for a first request and remembered as long as where its
+    directory is: the next one opens the file, sees that it is the same, and reads it. For a small
+    one that takes 5 us instead of 17. Files with a compressed sibling, and those that links name,
+    are looked for each time.
 
     Args:
         directory: Where they are. It may come to be later; that it is not there is logged once.
@@ -166,11 +209,14 @@ class StaticDirectory:
     def __init__(self, directory: str, listing: bool = False) -> None:
         self._directory = os.path.abspath(directory)
         self._places = Places(self._directory)
+        # By the segments of a path; that of an index page has an empty one behind them. Threads
+        # share it without a lock, as they do what ``Places`` remembers.
+        self._known: dict[tuple[str, ...], KnownFile] = {}
         self._listing = listing
         self._missed = False
         self._say_if_missing()
 
-    def respond(self, request: Request, rest: Sequence[str]) -> Optional[Response]:
+    def respond(self, request: Request, rest: Sequence[str]) -> Union[Response, Answer, None]:
         """Answer a request for a file, or return None when there is none.
 
         Args:
@@ -182,7 +228,29 @@ class StaticDirectory:
             return None
         if stat.S_ISDIR(found.details.st_mode):
             return self._directory_response(request, rest, found.path)
-        return self._file_response(request, rest, found)
+        return self._file_response(request, rest, found, tuple(rest))
+
+    def again(self, head: RequestHead, rest: Sequence[str]) -> Again:
+        """Return what answers all requests with a head, once the first was answered.
+
+        Args:
+            head: The head.
+            rest: The segments of its path behind the prefix, decoded.
+        """
+        key = (*rest, "") if head.path.endswith("/") else tuple(rest)
+        accepts = accepts_gzip(head.fields.get("accept-encoding"))
+        return partial(self._again, key, is_plain(head), accepts)
+
+    def _again(
+        self, key: tuple[str, ...], plain: bool, accepts: bool, head: RequestHead
+    ) -> Optional[Answer]:
+        known = self._known.get(key)
+        if known is None or time.monotonic() >= known.until:
+            return None
+        # To those who do not accept it, a new sibling changes nothing but the field Vary.
+        if accepts and os.access(known.path + _GZIP, os.F_OK):
+            return None
+        return known.answer(head, plain)
 
     def find(self, rest: Sequence[str]) -> Optional[str]:
         """Return the file or the directory that a path names; None: there is none.
@@ -215,12 +283,19 @@ class StaticDirectory:
         found = self._places.find(segments)
         return found if found is not None and stat.S_ISREG(found.details.st_mode) else None
 
-    def _file_response(self, request: Request, segments: Sequence[str], found: Found) -> Response:
+    def _file_response(
+        self, request: Request, segments: Sequence[str], found: Found, key: tuple[str, ...]
+    ) -> Union[Response, Answer]:
         """Answer with a file, or with its compressed sibling for clients that accept it."""
         kind = guess_type(segments[-1])
         sibling = self._sibling(segments, found)
         if sibling is None:
-            return Response(found.path, 200, kind, True)
+            file = KnownFile(found.path, found.details, _base(kind), found.until)
+            if found.until:  # Else its name is a link, and that may be turned.
+                self._remember(key, file)
+            answer = file.answer(request.head, is_plain(request.head))
+            # One that has changed since it was found is sent as it is now.
+            return answer or Response(found.path, 200, kind, True)
         accepted = accepts_gzip(request.headers().get("accept-encoding"))
         response = Response(sibling.path if accepted else found.path, 200, kind, True)
         # Said to all: a cache must not give the one to those who get the other.
@@ -228,6 +303,11 @@ class StaticDirectory:
         if accepted:
             response.setHeader("Content-Encoding", "gzip")
         return response
+
+    def _remember(self, key: tuple[str, ...], file: KnownFile) -> None:
+        if len(self._known) >= _MOST_FILES:
+            self._known = {}
+        self._known[key] = file
 
     def _sibling(self, segments: Sequence[str], found: Found) -> Optional[Found]:
         """Return the file beside another that holds the same compressed, if it is up to date."""
@@ -247,7 +327,7 @@ class StaticDirectory:
 
     def _directory_response(
         self, request: Request, rest: Sequence[str], path: str
-    ) -> Optional[Response]:
+    ) -> Union[Response, Answer, None]:
         """Answer for a directory, under a path that ends in a slash: links in it are relative."""
         index = self._index(rest)
         if index is None and not self._listing:
@@ -256,8 +336,14 @@ class StaticDirectory:
         if away is not None:
             return away
         if index is not None:
-            return self._file_response(request, [*rest, INDEX], index)
+            return self._file_response(request, [*rest, INDEX], index, (*rest, ""))
         return _listing_page(request, path)
+
+
+@lru_cache(maxsize=256)
+def _base(kind: str) -> Answer:
+    """Return what the answers with all files of a type have in common."""
+    return Response(b"", 200, kind).head_answer()
 
 
 def _listing_page(request: Request, path: str) -> Optional[Response]:

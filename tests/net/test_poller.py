@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from support import PATIENCE, wait_until
 
+from hwebserver.net.endpoint import READ
 from hwebserver.net.poller import Poller
 
 
@@ -48,3 +50,23 @@ def test_deadlines_are_looked_at_soon_though_the_poller_waits_already(poller, lo
     poller.look_soon()
     wait_until(lambda: len(looked) == 2, PATIENCE / 2)
     thread.join()
+
+
+def test_while_nothing_happens_deadlines_are_looked_at_when_the_first_is_due(looked):
+    class Waiting:
+        interest = READ
+        deadline = time.monotonic() + 1000
+
+    made = Poller(10, 0.01, on_look=looked.append)
+    made._connections.add(Waiting())
+    poll(made, 0.0)
+    poll(made, 0.0)  # A look behind one that saw nothing happen is the last for a while.
+    seen = len(looked)
+    poll(made, 0.05)
+    assert len(looked) == seen
+    made.wake()
+    poll(made)
+    poll(made)
+    assert len(looked) > seen
+    made._connections.clear()
+    made.close()

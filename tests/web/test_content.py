@@ -26,8 +26,10 @@ from support import (
 
 from hwebserver import Response, fileResponse
 from hwebserver.exchange import Answer as Outgoing
+from hwebserver.protocol.headers import Fields
+from hwebserver.protocol.http1 import RequestHead
 from hwebserver.web import content as content_module
-from hwebserver.web.content import open_file
+from hwebserver.web.content import KnownFile, open_file
 
 SIZES = [0, 1, 65_535, 65_536, 65_537, 1 << 20]
 SMALL, LARGE = 65_536, 200_000
@@ -761,3 +763,46 @@ def test_a_file_that_is_deleted_is_not_asked_for_by_another_name(server, make, t
         assert fetch(server).body == BLOCK[:5]
         wait_until(lambda: not os.path.lexists(name))
     assert path.exists()
+
+
+# --- files that are known ---
+
+
+TIMES = ("st_mtime_ns", "st_ctime_ns")
+
+
+def whole_of(file):
+    """Return what a request without conditions gets of a known file."""
+    return file.answer(RequestHead("GET", "/", 1, Fields([], {"host": "localhost"})), True)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize("differs", ["inode", "device", "size", *TIMES, "nothing"])
+def test_a_known_file_is_the_same_or_is_not_sent(make, monkeypatch, size, differs):
+    path = make(size)
+    file, details = KnownFile(str(path), os.lstat(path), Outgoing(200, ())), os.stat(path)
+    answers = [whole_of(file)]
+
+    now = [*details]
+    for index, name in ((1, "inode"), (2, "device"), (6, "size")):
+        now[index] += name == differs
+    times = {name: getattr(details, name) + (name == differs) for name in TIMES}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", lambda descriptor: os.stat_result(now, times))
+        answers.append(whole_of(file))
+    for answer in answers:
+        if answer is not None and size == LARGE:
+            answer.body.close()
+    assert answers[0] is not None
+    assert (answers[1] is not None) == (differs == "nothing")
+
+
+def test_a_known_file_that_becomes_shorter_while_it_is_read_is_not_sent(make, monkeypatch):
+    path = make(5)
+    file = KnownFile(str(path), os.lstat(path), Outgoing(200, ()))
+    assert whole_of(file).body == BLOCK[:5]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "read", lambda descriptor, size: BLOCK[: size - 1])
+        assert whole_of(file) is None
+    assert whole_of(file).body == BLOCK[:5]

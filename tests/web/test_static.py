@@ -17,7 +17,6 @@ from support import PATIENCE, connect, fetch, receive_all, receive_response, run
 
 import hwebserver
 from hwebserver import OperationFailed
-from hwebserver.web import content as content_module
 from hwebserver.web import static as static_module
 from hwebserver.web.static import Places, StaticDirectory, is_file_name
 
@@ -402,19 +401,29 @@ def test_a_device_is_not_found(server):
             assert fetch(server, f"/dev/{name}").status == 404
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
-def test_a_file_that_is_replaced_before_it_is_opened_is_not_found(serving, site, monkeypatch):
-    open_file = content_module.open_file
+@pytest.mark.parametrize("what", ["file", "fifo"])
+def test_a_file_that_is_replaced_before_it_is_opened_is_what_it_is_then(
+    serving, site, monkeypatch, what
+):
+    opened = os.open
 
-    def replace(path, *arguments):
-        if path.endswith("a.txt"):
+    def replace(path, *arguments, **options):
+        if path == str(site / "a.txt"):
+            monkeypatch.setattr(os, "open", opened)
             os.unlink(path)
-            os.mkfifo(path)
-        return open_file(path, *arguments)
+            if what == "fifo":
+                put_fifo(site / "a.txt")
+            else:
+                (site / "a.txt").write_text("replaced")
+        return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(content_module, "open_file", replace)
+    monkeypatch.setattr(os, "open", replace)
     with running(serving):
-        assert fetch(serving, "/static/a.txt").status == 404
+        answer = fetch(serving, "/static/a.txt")
+        if what == "fifo":
+            assert answer.status == 404
+        else:
+            assert (answer.status, answer.text) == (200, "replaced")
         assert fetch(serving, "/static/sub/b.css").text == "p {}"
 
 
@@ -504,16 +513,39 @@ def test_where_a_directory_is_is_looked_up_once_a_second(serving, clock, resolve
         assert len(resolved) == 6
 
 
-def test_a_directory_that_becomes_a_link_to_outside_is_lost_within_a_second(serving, site, clock):
+@pytest.mark.parametrize("turned", ["sub", os.path.join("sub", "deep")])
+def test_a_directory_that_becomes_a_link_to_outside_is_lost_at_once(serving, site, clock, turned):
+    outside = site.parent / "static-secret"
+    for below in (site / "sub", outside):
+        (below / "deep").mkdir()
+        (below / "deep" / "c.css").write_text(SECRET if below is outside else "c {}")
+    (outside / "b.css").write_text(SECRET)
     with running(serving):
         assert fetch(serving, "/static/sub/b.css").text == "p {}"
-        turn(site / "sub", site.parent / "static-secret")
-        assert fetch(serving, "/static/sub/").status == 404
+        for _ in range(2):
+            assert fetch(serving, "/static/sub/deep/c.css").text == "c {}"
+        turn(site / turned, outside if turned == "sub" else outside / "deep")
+        paths = ["sub/deep", "sub/deep/", "sub/deep/c.css"]
+        if turned == "sub":
+            paths += ["sub", "sub/", "sub/a.txt", "sub/index.html", "sub/b.css"]
+        for _ in range(2):
+            for path in paths:
+                answer = fetch(serving, f"/static/{path}")
+                assert (path, answer.status) == (path, 404)
+                assert SECRET not in answer.text
+            clock.now += 1
+
+
+def test_a_directory_that_is_moved_outside_and_linked_to_is_lost_within_a_second(
+    serving, site, clock
+):
+    with running(serving):
+        assert fetch(serving, "/static/sub/b.css").text == "p {}"
+        (site / "sub").rename(site.parent / "moved")
+        link(site / "sub", site.parent / "moved")
         clock.now += 1
-        for path in ("sub", "sub/", "sub/a.txt", "sub/index.html", "sub/b.css"):
-            answer = fetch(serving, f"/static/{path}")
-            assert (path, answer.status) == (path, 404)
-            assert SECRET not in answer.text
+        for path in ("sub/b.css", "sub/", "sub/index.html"):
+            assert fetch(serving, f"/static/{path}").status == 404
 
 
 def test_a_file_that_becomes_a_link_to_outside_is_lost_at_once(serving, site, clock):
@@ -891,6 +923,17 @@ def test_a_sibling_is_looked_for_at_each_request(serving, site):
         assert (answer.body, answer.headers["Vary"]) == (b"a", None)
 
 
+def test_a_sibling_of_a_known_file_is_looked_for_at_each_request(serving, site, clock):
+    packed = gzip.compress(b"a", 1, mtime=0)
+    with running(serving):
+        ask(serving, "/static/a.txt", headers=GZIP)
+        (site / "a.txt.gz").write_bytes(packed)
+        assert [answer[2] for answer in ask(serving, "/static/a.txt", headers=GZIP)] == [packed] * 3
+        clock.now += 1
+        for _, fields, body in ask(serving, "/static/a.txt"):
+            assert (body, dict(fields)["Vary"]) == (b"a", "Accept-Encoding")
+
+
 def put_directory(path):
     path.mkdir()
 
@@ -962,6 +1005,217 @@ def test_a_compressed_file_that_is_asked_for_is_not_encoded(serving, site, field
     assert answer.headers["Content-Type"] == "application/gzip"
     assert answer.headers["Content-Encoding"] is None
     assert answer.headers["Vary"] is None
+
+
+# --- files that are known from a request before ---
+
+
+@pytest.fixture
+def sought(monkeypatch):
+    """The names of files that were looked for, since they were not known."""
+    names, guess_type = [], static_module.guess_type
+
+    def note(name):
+        names.append(name)
+        return guess_type(name)
+
+    monkeypatch.setattr(static_module, "guess_type", note)
+    return names
+
+
+def ask(server, path, method="GET", headers=None, times=3):
+    """Ask for a file several times over one connection; return the answers without their dates."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port(), timeout=PATIENCE)
+    answers = []
+    try:
+        for _ in range(times):
+            connection.request(method, path, headers=headers or {})
+            response = connection.getresponse()
+            del response.headers["Date"]
+            answers.append((response.status, response.headers.items(), response.read()))
+    finally:
+        connection.close()
+    return answers
+
+
+def test_a_file_is_looked_for_once_a_second(serving, site, clock, sought):
+    with running(serving):
+        for _ in range(2):
+            ask(serving, "/static/a.txt")
+            ask(serving, "/static/sub/")
+            ask(serving, "/static/sub/b.css?v=2")
+            assert sought == ["a.txt", "index.html", "b.css"]
+            sought.clear()
+            clock.now += 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"Range": "bytes=0-0"},
+        {"Range": "bytes=65536-"},
+        {"Range": "bytes=0-0, 300-300"},
+        {"If-None-Match": "*"},
+        {"If-Match": '"other"'},
+        {"If-Modified-Since": "Sun, 09 Sep 2001 01:46:40 GMT"},
+        {"If-Unmodified-Since": "Sun, 09 Sep 2001 01:46:39 GMT"},
+        {"Range": "bytes=0-0", "If-Range": '"other"'},
+        {"X-Request-ID": "an-id", "Origin": "https://a.example"},
+    ],
+    ids=",".join,
+)
+def test_a_known_file_is_answered_like_any_other(
+    server, tmp_path, clock, sought, monkeypatch, fields
+):
+    monkeypatch.setattr(os, "urandom", bytes)  # Boundaries are alike.
+    server.registerStaticFilesDirectory(str(tmp_path))
+    server.setCORSWhitelist(["https://a.example"])
+    with running(server):
+        for size in (0, 1, 65_536, 65_537):
+            (tmp_path / f"{size}.txt").write_bytes(b"x" * size)
+            os.utime(tmp_path / f"{size}.txt", (1e9, 1e9))
+            for method in ("GET", "HEAD"):
+                path = f"/static/{size}.txt"
+                first = ask(server, path, method, fields, times=1)
+                ask(server, path, method)
+                assert ask(server, path, method, fields) == first * 3
+                assert sought == [f"{size}.txt"]
+                clock.now += 1
+                sought.clear()
+
+
+def write_over(file):
+    file.write_text("B")
+
+
+def write_over_in_secret(file):
+    """Write as many bytes, and set back the time at which that was."""
+    before = file.stat()
+    while file.stat().st_ctime_ns == before.st_ctime_ns:  # The system's clock may be coarse.
+        file.write_text("B")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replace(file):
+    other = file.with_name("other")
+    other.write_text("B")
+    other.replace(file)
+
+
+def become_a_link(file):
+    file.with_name("other").write_text("B")
+    turn(file, "other")
+
+
+@pytest.mark.parametrize("change", [write_over, write_over_in_secret, replace, become_a_link])
+def test_a_known_file_that_changes_is_sent_as_it_is_now(serving, site, clock, change):
+    with running(serving):
+        ask(serving, "/static/a.txt")
+        change(site / "a.txt")
+        assert [answer[2] for answer in ask(serving, "/static/a.txt")] == [b"B"] * 3
+
+
+@pytest.mark.parametrize("change", [write_over_in_secret, replace])
+def test_the_tag_of_a_known_file_that_changes_is_another(serving, site, clock, change):
+    with running(serving):
+        (before,) = {dict(fields)["ETag"] for _, fields, _ in ask(serving, "/static/a.txt")}
+        change(site / "a.txt")
+        kept = fetch(serving, "/static/a.txt", headers={"If-None-Match": before})
+        (after,) = {dict(fields)["ETag"] for _, fields, _ in ask(serving, "/static/a.txt")}
+    assert (kept.status, kept.text) == (200, "B")
+    assert before != after
+
+
+def remove(file):
+    file.unlink()
+
+
+def become_a_link_to_outside(file):
+    turn(file, file.parent.parent / "secret.txt")
+
+
+def move_outside(file):
+    """Let a link in its place lead to the same file, which is outside now."""
+    file.rename(file.parent.parent / "moved")
+    link(file, file.parent.parent / "moved")
+
+
+def become_a_directory(file):
+    file.unlink()
+    file.mkdir()
+
+
+def become_a_fifo(file):
+    file.unlink()
+    put_fifo(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [remove, become_a_link_to_outside, move_outside, become_a_directory, become_a_fifo],
+)
+def test_a_known_file_that_is_none_any_more_is_not_found(serving, site, clock, change):
+    with running(serving):
+        ask(serving, "/static/a.txt")
+        change(site / "a.txt")
+        assert {answer[0] for answer in ask(serving, "/static/a.txt")} == {404}
+
+
+def test_a_known_file_that_may_not_be_read_any_more_is_refused(serving, clock, monkeypatch):
+    opened = os.open
+
+    def refuse(path, *arguments, **options):
+        if str(path).endswith("a.txt"):
+            raise PermissionError(13, "no")
+        return opened(path, *arguments, **options)
+
+    with running(serving):
+        ask(serving, "/static/a.txt")
+        monkeypatch.setattr(os, "open", refuse)  # root may read everything
+        assert {answer[0] for answer in ask(serving, "/static/a.txt")} == {403}
+        monkeypatch.undo()
+        assert {answer[0] for answer in ask(serving, "/static/a.txt")} == {200}
+
+
+def test_an_index_page_is_known_under_the_path_with_the_slash_alone(serving, clock):
+    with running(serving):
+        for _ in range(2):
+            assert {answer[0] for answer in ask(serving, "/static/sub/")} == {200}
+            assert {answer[0] for answer in ask(serving, "/static/sub")} == {301}
+
+
+def test_a_file_that_a_link_names_is_not_known(serving, site, clock, sought):
+    link(site / "b.txt", "a.txt")
+    with running(serving):
+        assert {answer[2] for answer in ask(serving, "/static/b.txt")} == {b"a"}
+        assert len(sought) == 3
+
+
+def test_a_known_file_is_one_of_its_directory_alone(server, tmp_path, clock):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.txt").write_text(name)
+        server.registerStaticFilesDirectory(str(tmp_path / name), "/static")
+    with running(server):
+        assert {answer[2] for answer in ask(server, "/static/a.txt")} == {b"first"}
+        (tmp_path / "first" / "a.txt").unlink()
+        assert {answer[2] for answer in ask(server, "/static/a.txt")} == {b"second"}
+        (tmp_path / "first" / "a.txt").write_text("again")
+        assert {answer[2] for answer in ask(server, "/static/a.txt")} == {b"again"}
+
+
+def test_many_files_cost_no_memory(serving, site, clock, sought, monkeypatch):
+    monkeypatch.setattr(static_module, "_MOST_FILES", 4)
+    known = [f"{number}.txt" for number in range(6)]
+    for name in known:
+        (site / name).write_text(name)
+    with running(serving):
+        for name in known:
+            ask(serving, f"/static/{name}", times=2)
+        assert sought == known
+        ask(serving, f"/static/{known[0]}", times=1)
+        assert sought == [*known, known[0]]
 
 
 # --- listings ---
