@@ -347,6 +347,8 @@ class Poller:
             # Nothing happens, so no deadline is new: thousands that wait cost nothing meanwhile.
             earliest = min((c.deadline for c in self._connections), default=NEVER)
             self._next_look = max(self._next_look, min(earliest, now + _LONGEST_LOOK))
+            if self._pending():  # It came just now, and its ``look_soon`` is overwritten.
+                self._next_look = now + _SOON
         for listener in [waiting for waiting, until in self._paused.items() if until <= now]:
             del self._paused[listener]
             self._attend(listener)

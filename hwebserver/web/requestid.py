@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 NAME = "X-Request-ID"
 
+#: Ids that were made ahead; asking the system for each costs 0.6 us, and 0.1 for many at once.
+_ahead: list[str] = []
+
+#: How many are.
+_AT_ONCE = 64
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ahead.clear)  # The parent gives those out.
+
 
 def given_id(head: Optional[RequestHead]) -> str:
     """Return the id that a request brings; empty: none, or one that is not fit for a log.
@@ -32,7 +41,12 @@ def given_id(head: Optional[RequestHead]) -> str:
 
 def make_id() -> str:
     """Return a new id: 16 hexadecimal digits."""
-    return os.urandom(8).hex()
+    try:
+        return _ahead.pop()
+    except IndexError:
+        digits = os.urandom(8 * _AT_ONCE).hex()
+    _ahead.extend(digits[start : start + 16] for start in range(16, len(digits), 16))
+    return digits[:16]
 
 
 def id_lines(request_id: str) -> tuple[Line, ...]:

@@ -34,7 +34,7 @@ pytestmark = [
 TIMES = 400
 
 #: Calls for a file of 4 KB, the three of every request included.
-FILE_CALLS = 9
+FILE_CALLS = 7
 
 #: Calls that are for no single request: deadlines are looked at, lines of the log are written.
 OTHERS = TIMES / 2

@@ -8,7 +8,7 @@ import time
 import pytest
 from support import PATIENCE, wait_until
 
-from hwebserver.net.endpoint import READ
+from hwebserver.net.endpoint import NEVER, READ
 from hwebserver.net.poller import Poller
 
 
@@ -70,3 +70,31 @@ def test_while_nothing_happens_deadlines_are_looked_at_when_the_first_is_due(loo
     assert len(looked) > seen
     made._connections.clear()
     made.close()
+
+
+def test_who_asks_while_deadlines_are_looked_at_is_not_forgotten():
+    looked, came = [], []
+
+    class Late:
+        """A connection, and another thread that asks at the worst moment."""
+
+        interest = None
+
+        @property
+        def deadline(self):
+            if not came:
+                poller.look_soon()
+                came.append(True)
+            return NEVER
+
+    poller = Poller(10, 10_000.0, on_look=looked.append, pending=lambda: bool(came))
+    poller._connections.add(Late())
+    try:
+        poll(poller, 0.0)
+        assert came
+        assert len(looked) == 1
+        poll(poller)
+        assert len(looked) == 2
+    finally:
+        poller._connections.clear()
+        poller.close()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import subprocess
+import sys
 import wsgiref.util
 import wsgiref.validate
 
@@ -46,9 +49,32 @@ def test_two_ids_are_none():
 
 
 def test_an_id_that_is_made_is_new_and_one_that_would_be_taken():
-    ids = {make_id() for _ in range(100)}
-    assert len(ids) == 100
+    ids = {make_id() for _ in range(1000)}
+    assert len(ids) == 1000
     assert all(re.fullmatch("[0-9a-f]{16}", one) for one in ids)
+
+
+FORK = """
+import os
+from hwebserver.web.requestid import make_id
+
+make_id()
+reading, writing = os.pipe()
+if not os.fork():
+    os.write(writing, " ".join(make_id() for _ in range(100)).encode())
+    os._exit(0)
+found = {make_id() for _ in range(100)}
+os.wait()
+print(len(found.union(os.read(reading, 65536).decode().split())))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system knows no fork")
+def test_the_child_of_a_fork_does_not_make_the_ids_of_its_parent():
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "200\n"
 
 
 def test_an_answer_that_has_an_id_keeps_it():
