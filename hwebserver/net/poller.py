@@ -181,9 +181,8 @@ class Poller:
         ready = self._watch.wait(self._patience(longest) if waiting else 0)
         self._selecting = False
         now = time.monotonic()
-        if ready:
-            self._lively = True
-            self._next_look = min(self._next_look, now + self._tick)
+        if ready or self._nudged:
+            self._note_life(now)
         for who in ready:
             if isinstance(who, Connection):
                 if not self._serve(who, who.step, now, dispatch):
@@ -282,10 +281,17 @@ class Poller:
 
     def take_back(self) -> None:
         """Go on with the connections whose handlers other threads have run."""
+        if self._returned:
+            self._note_life(time.monotonic())
         while self._returned:
             connection, wants = self._returned.popleft()
             if connection in self._connections:
                 self._settle_safely(connection, wants)
+
+    def _note_life(self, now: float) -> None:
+        """Have deadlines looked at, for there may be new ones."""
+        self._lively = True
+        self._next_look = min(self._next_look, now + self._tick)
 
     def _settle_safely(self, connection: Connection, wants: Wants) -> None:
         try:
