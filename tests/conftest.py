@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 import threading
@@ -55,3 +56,9 @@ def _descriptors() -> int | None:
         return len(os.listdir("/proc/self/fd"))
     except OSError:
         return None
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector from what lasts as long as the run: thousands of tests are many objects."""
+    gc.collect()
+    gc.freeze()
