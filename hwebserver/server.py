@@ -173,8 +173,7 @@ class Server(Configuration, Registrations):
             path: The path of a request.
             port_name: The port it comes to.
         """
-        from .web.asgi import ASGIMount
-        from .web.wsgi import WSGIMount
+        from .web.mounts import Mount
 
         keys = port_keys([port_name]) | {EVERY_PORT}
         if self.isRunning():
@@ -183,7 +182,7 @@ class Server(Configuration, Registrations):
                     keys = one.port.keys
         for match in self._registry.tables.router.find(path, keys):
             target = match.route.target
-            if isinstance(target, (ASGIMount, WSGIMount)):
+            if isinstance(target, Mount):
                 return target.application
             if isinstance(target, OnMainThread):
                 target = target.function
