@@ -278,6 +278,19 @@ def test_the_first_answer_needs_nothing_that_it_does_not_use():
     assert own - FACE - RUNNING == set()
 
 
+def test_what_is_registered_or_set_is_imported_when_the_server_runs():
+    code = """
+import hwebserver
+hwebserver.webSocket("/socket")(type("Socket", (hwebserver.WebSocket,), {}))
+hwebserver.registerStaticFilesDirectory(".", "/files")
+hwebserver.setSettingsForPort({"PROXY_PROTOCOL": True})
+hwebserver.run(0, in_background=True)
+hwebserver.requestShutdown()
+"""
+    own, _ = loaded(code)
+    assert own >= {"net.websocket", "protocol.proxy", "web.content"}
+
+
 def test_importing_the_package_starts_and_opens_nothing():
     code = (
         "import threading, hwebserver\n"
