@@ -374,9 +374,9 @@ class Registrations(ABC):
 
     def _asgi_applications(self, keys: frozenset[str]) -> list[ASGIApplication]:
         """Return the ASGI applications on ports of these keys, in the order of their paths."""
-        from .web.asgi import ASGIMount
+        from .web.mounts import AsyncMount
 
-        routes = [one for one in self._registry.tables.router if isinstance(one.target, ASGIMount)]
+        routes = [one for one in self._registry.tables.router if isinstance(one.target, AsyncMount)]
         routes.sort(key=lambda route: route.path)
         return [one.target.application for one in routes if not keys.isdisjoint(one.ports)]
 

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
@@ -34,9 +33,7 @@ from .settings import (
     port_key,
     settings_path,
 )
-from .tally import add_up
 from .web.handlers import URLHandler
-from .web.lifespan import Lifespans
 from .web.onmain import OnMainThread
 from .web.routing import Route, port_keys
 from .web.tables import Renewal, executing_module
@@ -55,7 +52,7 @@ if TYPE_CHECKING:
     from .reloader import Reloader
     from .sources import Stamps
     from .web.asgi_out import ASGIApp
-    from .web.lifespan import ASGIApplication
+    from .web.lifespan import ASGIApplication, Lifespans
     from .web.logfiles import Logs
     from .web.reloadpage import ReloadPage
     from .web.wsgi_out import WSGIApp
@@ -122,6 +119,7 @@ class Server(Configuration, Registrations):
     recording: ClassVar[Optional[list[RecordedRun]]] = None
 
     _origin: _Origin
+    _lifespans: Lifespans  # those of the last run
 
     def __new__(cls, *arguments: Any, **named: Any) -> Server:
         """Make a server; while a module is imported again, the one of it that runs is kept."""
@@ -152,7 +150,6 @@ class Server(Configuration, Registrations):
         self._told_to_stop = False
         self._reloader: Optional[Reloader] = None
         self._reload_page: Optional[ReloadPage] = None
-        self._lifespans = Lifespans(set())
         self._host_loop: Optional[asyncio.AbstractEventLoop] = None
 
     def name(self) -> str:
@@ -173,8 +170,7 @@ class Server(Configuration, Registrations):
             path: The path of a request.
             port_name: The port it comes to.
         """
-        from .web.asgi import ASGIMount
-        from .web.wsgi import WSGIMount
+        from .web.mounts import Mount
 
         keys = port_keys([port_name]) | {EVERY_PORT}
         if self.isRunning():
@@ -183,7 +179,7 @@ class Server(Configuration, Registrations):
                     keys = one.port.keys
         for match in self._registry.tables.router.find(path, keys):
             target = match.route.target
-            if isinstance(target, (ASGIMount, WSGIMount)):
+            if isinstance(target, Mount):
                 return target.application
             if isinstance(target, OnMainThread):
                 target = target.function
@@ -404,6 +400,8 @@ class Server(Configuration, Registrations):
         Raises:
             OperationFailed: a setting is wrong.
         """
+        from copy import copy
+
         from .overview import describe
 
         given = arguments or {}
@@ -468,6 +466,7 @@ class Server(Configuration, Registrations):
         from .net.pool import Pool
         from .net.sockets import Sockets
         from .net.stream import Producers
+        from .web.lifespan import Lifespans
 
         tick = min(1.0, *(one.timeouts.shortest / 2 for one in opened))
         if values["MAIN_THREAD_TIMEOUT"]:
@@ -701,6 +700,7 @@ class Server(Configuration, Registrations):
             numbers, but for what is the whole server's).
         """
         from .net.pool import Load
+        from .tally import add_up
 
         pool = self._pool
         ports = {one.port.name: one.numbers() for one in self._endpoints}

@@ -19,12 +19,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ..errors import MainThreadError, OperationFailed
 from ..settings import OPTIONS
-from .adapters import Adapter, by_name, find, note_loop, why_none
 from .call import Call
+
+if TYPE_CHECKING:
+    from .adapters import Adapter
 
 logger = logging.getLogger("hwebserver.server")
 
@@ -150,6 +152,8 @@ class Dispatcher:
             BaseException: what the function raises.
         """
         if self.on_main_thread:
+            from .adapters import note_loop
+
             note_loop()
             return function()
         ended = threading.Event()
@@ -188,6 +192,8 @@ class Dispatcher:
         silent = f"{now - max(call.began, self._came):.1f} s"
         adapter = self._find()
         if adapter is None:
+            from .adapters import why_none
+
             return (
                 f"{waited}: {why_none()}. Call processMainThreadCalls() in the loop of the "
                 "program, or tell setMainThreadAdapter how to reach it"
@@ -207,6 +213,8 @@ class Dispatcher:
         self, adapter: Union[str, Callable[[Callable[[], None]], object], None]
     ) -> None:
         """Say how the main thread is reached; see ``setMainThreadAdapter``."""
+        from .adapters import Adapter, by_name
+
         if isinstance(adapter, str):
             made: Optional[Adapter] = by_name(adapter, self._turn)
         elif adapter is None:
@@ -232,6 +240,8 @@ class Dispatcher:
 
         Some hosts let themselves be prepared on the main thread only.
         """
+        from .adapters import note_loop
+
         if self.on_main_thread:
             note_loop()
         self._find()
@@ -241,6 +251,8 @@ class Dispatcher:
         adapter = self._adapter
         if self._by_hand or (adapter is not None and adapter.is_usable()):
             return adapter
+        from .adapters import find
+
         with self._finding:
             if self._by_hand or self._adapter is not adapter:
                 return self._adapter  # Another thread was first.

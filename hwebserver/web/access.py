@@ -11,14 +11,13 @@ with the head. Nothing here sends or logs: ``judge`` returns what is to be done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from ..errors import DisallowedHost, OperationFailed, ProtocolError
 from ..exchange import ConnectionInfo
-from ..protocol.forwarded import TrustedProxies, believe
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
 from ..protocol.paths import split_authority
@@ -28,6 +27,9 @@ from .extra import Extra
 from .hostnames import canonical_host, is_address, machine_names, parse_hosts
 from .origins import DEFAULT_PORTS, Cors, Grant, Origin, parse_origin
 from .request import host_of, is_loopback
+
+if TYPE_CHECKING:
+    from ..protocol.forwarded import TrustedProxies
 
 _TOKEN_PARAMETER = "access_token"
 
@@ -102,8 +104,7 @@ class Access:
         self._address: str = values["ADDRESS"].lower()
         self._host_name = host_name
         self._machine_names: Optional[frozenset[str]] = None
-        proxies = values["TRUSTED_PROXIES"]
-        self._proxies = TrustedProxies(proxies) if proxies else None
+        self._proxies = _trusted_proxies(values["TRUSTED_PROXIES"])
         self._believes_host: bool = values["USE_X_FORWARDED_HOST"]
         self._token = _token_bytes(values["ACCESS_TOKEN"])
         self._cors = Cors(values)
@@ -122,8 +123,11 @@ class Access:
             head: The head of a request.
             info: The connection.
         """
-        trusted = self._proxies
-        said = None if trusted is None else believe(head.fields.combined, info.peer, trusted)
+        if self._proxies is None:
+            return info
+        from ..protocol.forwarded import believe
+
+        said = believe(head.fields.combined, info.peer, self._proxies)
         if said is None:
             return info
         return info._replace(
@@ -388,6 +392,14 @@ def _tokens(query: str) -> list[bytes]:
 
     pairs = (part.partition("=") for part in query.split("&"))
     return [unquote_to_bytes(value) for name, _, value in pairs if name == _TOKEN_PARAMETER]
+
+
+def _trusted_proxies(entries: Sequence[Any]) -> Optional[TrustedProxies]:
+    if not entries:
+        return None
+    from ..protocol.forwarded import TrustedProxies
+
+    return TrustedProxies(entries)
 
 
 def _token_bytes(token: Optional[str]) -> Optional[bytes]:

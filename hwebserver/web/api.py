@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from copy import copy
 from typing import Any, NamedTuple, Optional
 
 from ..errors import APIError, HTTPError, UnsendableError
@@ -118,6 +117,8 @@ class APIFunction:
 
     def to(self, target: Callable[..., Any]) -> APIFunction:
         """Return one that is the same, but for what is called."""
+        from copy import copy
+
         other = copy(self)
         other.function = target
         other._inspect()

@@ -30,21 +30,19 @@ from ..exchange import (
 )
 from ..exchange import Exchange as Spent
 from ..journal import UNIX_CLIENT, of_port
-from ..protocol.handshake import Handshake, is_upgrade, read_handshake
 from ..protocol.headers import quality_values
 from ..protocol.http1 import RequestHead
 from ..protocol.paths import split_path
 from ..protocol.response import Line
 from .access import Access, Place, Refusal
 from .api import API_PATH
-from .asgi import ASGIMount, ASGISession
-from .asgicall import Inlet, PathAnswer
 from .extra import Extra
 from .filters import Filter
 from .handlers import Handler, as_response
 from .lifespan import Lifespans
 from .log import Subject, mask_token
 from .logfiles import PortLog
+from .mounts import AsyncMount, PathAnswer, PlainMount
 from .onmain import OnMain, Then, for_setting, plain
 from .pages import error_json, error_page, errorResponse, prefers_json, server_error
 from .request import Request, Site
@@ -53,9 +51,10 @@ from .response import Response
 from .routing import Kind, Match, Router, precedence
 from .uploads import Body, BodyBuffer, FormUpload
 from .websocket import OpenSockets, SocketSession
-from .wsgi import WSGIMount
 
 if TYPE_CHECKING:
+    from ..protocol.handshake import Handshake
+    from .asgicall import Inlet
     from .static import Again
     from .tables import Registry, Tables
 
@@ -188,8 +187,8 @@ class Application:
             return Exchange(self, head, plan.info or info, plan)
         body: Optional[Body] = None
         inlet: Optional[Inlet] = None
-        if isinstance(plan.reader, ASGIMount):
-            inlet = Inlet(head.has_body)
+        if isinstance(plan.reader, AsyncMount):
+            inlet = plan.reader.inlet(head.has_body)
         elif plan.takes_body:
             body = self._body(head, plan.reader)
         kind = GuardedExchange if plan.guards else Exchange
@@ -202,7 +201,7 @@ class Application:
         # A body of no bytes is one too: a form that is not even ended.
         sent = head.has_body or "content-length" in head.fields.combined
         plan.takes_body = sent and not decided
-        plan.bare = not (plan.takes_body or plan.guards or isinstance(reader, ASGIMount))
+        plan.bare = not (plan.takes_body or plan.guards or isinstance(reader, AsyncMount))
         plan.request_id = given_id(head)
         plan.handler = _plain_handler(plan)
         plan.again = _known_file(plan, head)
@@ -216,7 +215,7 @@ class Application:
             HTTPError: 400, it says that it is a form, but not what separates the parts.
         """
         site = self.site
-        if isinstance(target, WSGIMount):
+        if isinstance(target, PlainMount):
             return BodyBuffer(site.in_memory)  # The application takes forms apart itself.
         content_type = head.fields.get("content-type") or ""
         if content_type[:9].lower() != "multipart":
@@ -265,7 +264,7 @@ class Application:
     def _plan(self, tables: Tables, version: int, head: RequestHead, info: ConnectionInfo) -> Plan:
         """Find out what a head leads to, and whether it may."""
         info = self._access.effective(head, info)
-        upgrade = head.minor == 1 and is_upgrade(head.fields)
+        upgrade = head.minor == 1 and _is_upgrade(head)
         found = tables.router.find(head.path, info.port.keys)
         verdict = self._access.judge(head, info, _place_of(head, upgrade, found))
         if verdict.refusal is not None:
@@ -339,16 +338,27 @@ class Application:
         matches: list[Match],
     ) -> Plan:
         """Find what takes an upgrade: WebSockets and ASGI applications alone."""
-        found = [match for match in matches if isinstance(match.route.target, ASGIMount)]
+        found = [match for match in matches if isinstance(match.route.target, AsyncMount)]
         found += sockets.find(head.path, info.port.keys)
         found.sort(key=precedence)
         if not found:
             return Plan(version, [], _error_response(head, 404, "There is no WebSocket here."))
+        from ..protocol.handshake import read_handshake
+
         try:
             handshake = read_handshake(head)
         except HTTPError as error:
             return Plan(version, [], _upgrade_error(head, error))
         return Plan(version, found[:1], None, handshake)
+
+
+def _is_upgrade(head: RequestHead) -> bool:
+    """Say whether a request asks for a WebSocket."""
+    if "upgrade" not in head.fields.combined:
+        return False  # as most do not
+    from ..protocol.handshake import is_upgrade
+
+    return is_upgrade(head.fields)
 
 
 def _place_of(head: RequestHead, upgrade: bool, found: list[Match]) -> Place:
@@ -566,19 +576,12 @@ class Exchange:
             extra = self.plan.extra
             return (*(() if extra is None else extra.lines), *id_lines(request.known_id))
 
-        if not isinstance(target, ASGIMount):
+        if not isinstance(target, AsyncMount):
             socket = SocketSession(target, request, refusal, self._application.opened)
             return Upgrade(handshake, socket.run, fields)
-        session = ASGISession(
-            target.application,
-            request,
-            match.depth,
-            handshake,
-            refusal,
-            self._application.lifespans,
-            self._dress,
-        )
-        return Upgrade(handshake, session.run, fields)
+        lifespans = self._application.lifespans
+        run = target.session(request, match.depth, handshake, refusal, lifespans, self._dress)
+        return Upgrade(handshake, run, fields)
 
     def conclude(
         self, channel: Channel, result: Any, error: Optional[BaseException]
@@ -640,8 +643,8 @@ class Exchange:
                 response = route.target.respond(request, match.rest)
                 if response is not None:
                     return response
-            elif isinstance(route.target, ASGIMount):
-                inlet = self._inlet or Inlet(False)
+            elif isinstance(route.target, AsyncMount):
+                inlet = self._inlet or route.target.inlet(False)
                 lifespans = self._application.lifespans
                 return route.target.respond(request, match.depth, inlet, lifespans)
             elif route.kind is Kind.MOUNT:

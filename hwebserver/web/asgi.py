@@ -8,42 +8,50 @@ is all of it (version 2.3 of the specification says so; older frameworks cut it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Optional, Union
 
 from ..exchange import Answer, SocketChannel
 from ..protocol.handshake import Handshake
 from ..protocol.paths import decode
 from ..protocol.response import RESERVED_FIELDS, Line
-from .asgicall import HTTPCall, Inlet, PathAnswer, ResponseStart, read_fields, read_start
+from .asgicall import HTTPCall, Inlet, ResponseStart, read_fields, read_start
 from .lifespan import ASGIApplication, Event, Lifespans
+from .mounts import AsyncMount, PathAnswer
 from .request import Request
 
 
-class ASGIMount:
+class ASGIMount(AsyncMount):
     """An application at a path.
 
     Args:
         application: The application.
     """
 
-    def __init__(self, application: ASGIApplication) -> None:
-        self.application = application
+    def inlet(self, has_body: bool) -> Inlet:
+        """Return what the application receives; see ``AsyncMount``."""
+        return Inlet(has_body)
 
     async def respond(
         self, request: Request, depth: int, inlet: Inlet, lifespans: Lifespans
     ) -> Union[Answer, PathAnswer]:
-        """Answer a request.
-
-        Args:
-            request: The request.
-            depth: How many segments of its path the application is mounted at.
-            inlet: What the application receives.
-            lifespans: The applications of the server.
-        """
+        """Answer a request; see ``AsyncMount``."""
         state = await lifespans.state(self.application)
         scope = http_scope(request, depth, state)
         return await HTTPCall(self.application, scope, inlet).answer(lifespans)
+
+    def session(
+        self,
+        request: Request,
+        depth: int,
+        handshake: Handshake,
+        refusal: Answer,
+        lifespans: Lifespans,
+        dress: Callable[[Answer], Answer],
+    ) -> Callable[[SocketChannel], Coroutine[Any, Any, None]]:
+        """Return what runs a WebSocket with the application; see ``AsyncMount``."""
+        arguments = (request, depth, handshake, refusal, lifespans, dress)
+        return ASGISession(self.application, *arguments).run
 
 
 def http_scope(request: Request, depth: int, state: dict[str, Any]) -> Event:

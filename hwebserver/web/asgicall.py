@@ -21,6 +21,7 @@ from ..exchange import Answer, StreamBody
 from ..protocol import grammar
 from ..protocol.response import RESERVED_FIELDS, Line, check_field
 from .lifespan import RAISED, ASGIApplication, Event, Lifespans
+from .mounts import PathAnswer
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,18 +36,6 @@ _OUTLET_SIZE = 65536
 
 #: Statuses of responses that have no body.
 _BODILESS = (204, 205, 304)
-
-
-class PathAnswer(NamedTuple):
-    """An answer whose body is a file that is still to be opened.
-
-    Attributes:
-        answer: The status and the fields.
-        path: The file.
-    """
-
-    answer: Answer
-    path: str
 
 
 class _Gate:

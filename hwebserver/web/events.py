@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 from ..exchange import StreamBody
-from ..protocol.events import HEARTBEAT, encode_event
 from .response import Response
 
 #: What can be iterated, and is one event.
@@ -46,6 +45,7 @@ def eventStreamResponse(
         raise TypeError(f"events come from an iterator, not from {type(events).__name__}")
     if not heartbeat >= 0:
         raise ValueError(f"the heartbeat of an event stream is {heartbeat}, not at least 0")
+    from ..protocol.events import HEARTBEAT, encode_event
     from .pieces import AsyncPieces, Pieces
 
     source: Any = (AsyncPieces if asynchronous else Pieces)(events, encode_event)

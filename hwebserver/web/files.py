@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Optional, Union
 
-from .mime import guess_type
 from .pages import error_page
 from .response import Response
 
@@ -44,6 +43,8 @@ def fileResponse(
         delete_file: Whether to delete the file once it was sent, or could not be.
         download_as_filename: The name under which browsers save it (RFC 6266).
     """
+    from .mime import guess_type
+
     path = os.fspath(file_path)
     if not os.path.isfile(path):
         return error_page(404, "There is no such file.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from copy import copy
 from typing import Any, Optional
 
 from ..errors import OperationFailed
@@ -52,6 +51,8 @@ class Filter:
     def to(self, target: Callable[[Any], Any]) -> Filter:
         """Return a filter that is the same, but for the function."""
         _check(target)
+        from copy import copy
+
         other = copy(self)
         other.function = target
         other.pace = Pace()

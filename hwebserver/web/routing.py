@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import copy
 from enum import IntEnum
 from typing import Any, NamedTuple, Optional, Union
 
@@ -133,6 +132,8 @@ class Route:
 
     def to(self, target: Any) -> Route:
         """Return a route that is the same, but for what answers."""
+        from copy import copy
+
         other = copy(self)
         other.target = target
         other.pace = Pace()

@@ -209,10 +209,9 @@ def _with_successor(entry: Any, before: Variables) -> Any:
     if isinstance(target, SocketClass):
         made = _successor(target.make, before)
         return entry if made is target.make else entry.to(inspect_class(made))
-    from .asgi import ASGIMount
-    from .wsgi import WSGIMount
+    from .mounts import Mount
 
-    if isinstance(target, (ASGIMount, WSGIMount)):
+    if isinstance(target, Mount):
         application = _successor(target.application, before)
         same = application is target.application
         return entry if same else entry.to(type(target)(application))

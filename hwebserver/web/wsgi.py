@@ -29,6 +29,7 @@ from ..exchange import Answer, FileBody, Span, StreamBody
 from ..protocol import grammar
 from ..protocol.response import RESERVED_FIELDS, Line, check_field
 from .environ import Environ, FileWrapper, environ_of
+from .mounts import PlainMount
 from .request import Request
 
 logger = logging.getLogger("hwebserver.app")
@@ -49,23 +50,15 @@ _STATUS = re.compile(r"([2-5][0-9]{2})(?: [^\x00-\x1f\x7f]*)?\Z")
 _END: Any = object()
 
 
-class WSGIMount:
+class WSGIMount(PlainMount):
     """An application at a path.
 
     Args:
         application: The application.
     """
 
-    def __init__(self, application: WSGIApplication) -> None:
-        self.application = application
-
     def respond(self, request: Request, depth: int) -> Optional[Answer]:
-        """Answer a request; None: the response went out by ``write``.
-
-        Args:
-            request: The request.
-            depth: How many segments of its path the application is mounted at.
-        """
+        """Answer a request; None: the response went out by ``write``."""
         return _Call(request).answer(self.application, environ_of(request, depth))
 
 
