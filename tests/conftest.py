@@ -59,6 +59,6 @@ def _descriptors() -> int | None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep the collector from what lasts as long as the run: thousands of tests are many objects."""
+    """Keep the collector from what lasts as long as the run: the tests are many objects."""
     gc.collect()
     gc.freeze()
