@@ -105,6 +105,7 @@ class OpenPort(NamedTuple):
         """
         if not self.values["PROXY_PROTOCOL"]:
             return None
+        from .protocol import proxy  # noqa: F401  (now, and not with the first connection)
         from .protocol.forwarded import NEARBY, TrustedProxies
 
         return TrustedProxies(self.values["TRUSTED_PROXIES"] or NEARBY).trusts

@@ -481,6 +481,8 @@ class Server(Configuration, Registrations):
             self._application(one.values, lifespans, log) for one, log in zip(opened, logs.ports)
         ]  # so may this
         sockets = Sockets(loop)
+        if any(self._registry.tables.sockets):
+            from .net import websocket  # noqa: F401  (now, and not with the first upgrade)
         limit = _connection_limit(values["MAX_CONNECTIONS"])
 
         def look(now: float) -> bool:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -51,26 +52,38 @@ HEAVY = {
     "logging.handlers", "urllib.parse", "signal",
 }  # fmt: skip
 
-#: What a server that runs needs only when something asks for it.
-NOT_AT_ONCE = (HEAVY - {"signal"}) | {
-    f"{PACKAGE.name}.{name}"
-    for name in ("net.websocket", "net.eager", "net.tls", "protocol.conditional",
-                 "protocol.cookies", "protocol.frames", "protocol.multipart", "protocol.proxy",
-                 "protocol.websocket", "web.compress", "web.content", "web.pieces", "web.static")
-}  # fmt: skip
-
-
 #: All of the standard library that ``import hwebserver`` needs, and what these need themselves.
 LIGHT = (
-    "__future__", "abc", "atexit", "collections.abc", "contextlib", "copy", "enum", "functools",
-    "http", "io", "logging", "os", "re", "signal", "stat", "string", "sys", "threading", "time",
-    "types", "typing", "urllib.parse", "warnings", "weakref",
+    "__future__", "abc", "atexit", "collections.abc", "contextlib", "enum", "functools", "io",
+    "logging", "os", "re", "stat", "string", "sys", "threading", "time", "types", "typing",
+    "warnings", "weakref",
 )  # fmt: skip
 
-#: What waits until a server runs, or until it is registered.
-LATER = {"net", "ports", "outside", "reloader", "cli"}
-LATER_IN_WEB = {"access", "application", "archive", "asgi", "asgi_out", "debugpage", "failure",
-                "log", "logfiles", "opdef", "static", "wsgi", "wsgi_out"}  # fmt: skip
+#: What a server needs of it beside that when it runs.
+RUNNING_LIGHT = ("resource", "selectors", "socket", "socketserver")
+
+#: All of its own that the package imports when it is imported. What is not needed to register a
+#: handler and to name the classes waits until a server runs, or until it is registered or used.
+FACE = {
+    "configuration", "enums", "errors", "exchange", "option", "registration", "server", "settings",
+    "hosts", "hosts.call", "hosts.dispatcher", "hosts.graphical", "hosts.mainthread",
+    "protocol", "protocol.headers", "protocol.paths", "protocol.response", "protocol.tokens",
+    "web", "web.api", "web.events", "web.files", "web.filters", "web.handlers", "web.onmain",
+    "web.pages", "web.request", "web.requestid", "web.response", "web.routing", "web.tables",
+    "web.temporary", "web.uploads", "web.websocket",
+}  # fmt: skip
+
+#: All that a server of plain handlers imports beside that until it has answered a request.
+RUNNING = {
+    "hosts.adapters", "journal", "ports", "tally",
+    "net", "net.awaited", "net.byhand", "net.clock", "net.connection", "net.delivery",
+    "net.endpoint", "net.intake", "net.listener", "net.loop", "net.outbox", "net.poller",
+    "net.pool", "net.sockets", "net.stream", "net.transport", "net.watch", "net.watchdog",
+    "protocol.chunked", "protocol.dates", "protocol.formlimits", "protocol.grammar",
+    "protocol.http1", "protocol.target",
+    "web.access", "web.application", "web.extra", "web.hostnames", "web.lifespan", "web.log",
+    "web.logfiles", "web.mounts", "web.origins",
+}  # fmt: skip
 
 
 def standard_modules() -> frozenset[str]:
@@ -208,46 +221,74 @@ def python(code: str, path: Path) -> str:
     return done.stdout
 
 
+def loaded(code: str, known: tuple[str, ...] = ()) -> tuple[set[str], set[str]]:
+    """Return what a program imports of the package, and of all else that ``known`` does not."""
+    first = "".join(f"import {name}\n" for name in known)
+    code = f"{first}before = set(sys.modules)\n{code}\nprint(*(set(sys.modules) - before))"
+    names = set(python(code, PACKAGE.parent).split()) - {PACKAGE.name}
+    own = {name for name in names if name.startswith(f"{PACKAGE.name}.")}
+    return {name.partition(".")[2] for name in own}, names - own
+
+
+#: A server that answers one request.
+ANSWERS = """
+import hwebserver, socket
+
+@hwebserver.urlHandler("/hello")
+def hello(request):
+    return "Hello, world!"
+
+hwebserver.run(0, in_background=True)
+client = socket.socket()
+client.settimeout(20)
+client.connect(("127.0.0.1", hwebserver.port()))
+client.sendall(b"GET /hello HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n")
+answer = b"".join(iter(lambda: client.recv(4096), b""))
+client.close()
+assert answer.endswith(b"Hello, world!"), answer
+hwebserver.requestShutdown()
+"""
+
+
 def test_importing_the_package_stays_light():
-    code = "before = set(sys.modules)\nimport hwebserver\nprint(*(set(sys.modules) - before))"
-    loaded = set(python(code, PACKAGE.parent).split())
-    assert "hwebserver.server" in loaded
-    assert loaded & HEAVY == set()
-    assert not {name for name in loaded if name.startswith("hwebserver.cli")}
-    assert "hwebserver.reloader" not in loaded
+    own, others = loaded("import hwebserver")
+    assert "server" in own
+    assert others & HEAVY == set()
 
 
 def test_importing_the_package_loads_nothing_else_of_the_standard_library():
-    code = (
-        f"import {', '.join(LIGHT)}\n"
-        "before = set(sys.modules)\nimport hwebserver\nprint(*(set(sys.modules) - before))"
-    )
-    loaded = set(python(code, PACKAGE.parent).split())
-    assert {name for name in loaded if name.partition(".")[0] != PACKAGE.name} == set()
+    _, others = loaded("import hwebserver", LIGHT)
+    assert others == set()
 
 
 def test_importing_the_package_loads_little_of_itself():
-    code = "import hwebserver\nprint(*sys.modules)"
-    loaded = python(code, PACKAGE.parent).split()
-    own = [name.split(".")[1:] for name in loaded if name.startswith(f"{PACKAGE.name}.")]
-    assert {parts[0] for parts in own} & LATER == set()
-    assert {parts[1] for parts in own if parts[0] == "web" and parts[1:]} & LATER_IN_WEB == set()
+    own, _ = loaded("import hwebserver")
+    assert own - FACE == set()
+
+
+def test_the_first_answer_needs_little_of_the_standard_library():
+    known = (*LIGHT, *(name for name in RUNNING_LIGHT if find_spec(name)))
+    _, others = loaded(ANSWERS, known)
+    assert others == set()
 
 
 def test_the_first_answer_needs_nothing_that_it_does_not_use():
-    code = (
-        "import socket, sys, threading\nbefore = set(sys.modules)\nimport hwebserver\n"
-        "server = hwebserver.Server()\n"
-        "server.urlHandler('/')(lambda request: 'hello')\n"
-        "server.run(port=0, in_background=True)\n"
-        "client = socket.socket()\nclient.connect(('127.0.0.1', server.port()))\n"
-        "client.sendall(b'GET / HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')\n"
-        "answer = client.recv(65536)\nassert answer.startswith(b'HTTP/1.1 200 '), answer\n"
-        "print(*(set(sys.modules) - before))\nserver.requestShutdown()\n"
-    )
-    loaded = set(python(code, PACKAGE.parent).split())
-    assert "hwebserver.net.connection" in loaded
-    assert loaded & NOT_AT_ONCE == set()
+    own, _ = loaded(ANSWERS)
+    assert "net.connection" in own
+    assert own - FACE - RUNNING == set()
+
+
+def test_what_is_registered_or_set_is_imported_when_the_server_runs():
+    code = """
+import hwebserver
+hwebserver.webSocket("/socket")(type("Socket", (hwebserver.WebSocket,), {}))
+hwebserver.registerStaticFilesDirectory(".", "/files")
+hwebserver.setSettingsForPort({"PROXY_PROTOCOL": True})
+hwebserver.run(0, in_background=True)
+hwebserver.requestShutdown()
+"""
+    own, _ = loaded(code)
+    assert own >= {"net.websocket", "protocol.proxy", "web.content"}
 
 
 def test_importing_the_package_starts_and_opens_nothing():
