@@ -160,7 +160,7 @@ def as_body(path):
 
 @linux_only
 @pytest.mark.parametrize(
-    # What malloc keeps between pieces of many sizes, and for each thread that a slow disk has called
+    # What malloc keeps between pieces of many sizes, and for each thread that slow disks call
     # in, is more, but nowhere near the upload.
     ("way", "size", "most"),
     [(as_form, 1024, FLAT), (as_body, 256, 2 * FLAT), (as_form_in_chunks, 256, 6 * FLAT)],
