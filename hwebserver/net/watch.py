@@ -94,7 +94,9 @@ class _Epoll:
 
     def wait(self, seconds: Optional[float]) -> list[Any]:
         who = self._who
-        return [who[descriptor] for descriptor, _ in self._epoll.poll(seconds)]
+        ready = self._epoll.poll(seconds)
+        # One that was closed elsewhere first may still be told of, if a child of ours has it too.
+        return [who[descriptor] for descriptor, _ in ready if descriptor in who]
 
     def close(self) -> None:
         self._epoll.close()

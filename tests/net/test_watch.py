@@ -88,3 +88,13 @@ def test_select_says_how_few_sockets_it_can_watch(monkeypatch) -> None:
     made = begin_watch()
     assert made.most == 512
     made.close()
+
+
+def test_a_closed_socket_that_another_descriptor_keeps_open_stops_nothing(watch, pair) -> None:
+    kept = pair[0].dup()
+    watch.add(pair[0], READ, "reader")
+    pair[0].close()
+    watch.remove(pair[0], "reader")
+    pair[1].send(b"x")
+    assert watch.wait(0) == []
+    kept.close()
